@@ -1,0 +1,32 @@
+"""Seams: what the flow of a check needs from the world. Sync shells block inside these methods, async ones suspend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from schematic_core.api.call import Call, Response
+    from schematic_core.checks.answers import Flight
+
+__all__ = ["CheckPorts"]
+
+
+class CheckPorts(Protocol):
+    """One face's way to ask, wait and work in the background. Deadlines are monotonic seconds."""
+
+    async def call(self, call: Call, deadline: float) -> Response:
+        """Make one API call, repeats included, before ``deadline``; raises ``ApiError``."""
+        ...
+
+    async def wait(self, flight: Flight, deadline: float) -> None:
+        """Come back when ``flight`` has landed, or at ``deadline``."""
+        ...
+
+    async def invoke(self, method: Callable[..., Any], *arguments: object) -> Any:
+        """Run one method of a cache provider, plain or async, and give what it gives."""
+        ...
+
+    def spawn(self, job: Callable[[CheckPorts], Coroutine[Any, Any, None]]) -> bool:
+        """Run ``job`` in the background; False when there is no room for it, and then it never runs."""
+        ...

@@ -1,0 +1,1 @@
+"""Schematic for Django; the adapter comes in a later release."""

@@ -1,0 +1,1 @@
+"""Schematic for Flask; the adapter comes in a later release."""
