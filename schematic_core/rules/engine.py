@@ -1,0 +1,290 @@
+"""The rules engine for a whole process: one instance behind one lock.
+
+Writing a document, calling and reading what came out happen under the lock, because documents, answers and texts each
+have one fixed place. Whatever traps is thrown away, for a trap leaves the stack pointer inside where it was. What was
+held there must be handed in anew; its handles say so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import get_ident
+from typing import TYPE_CHECKING, NamedTuple
+
+from schematic_core import lifecycle
+from schematic_core.errors import ConfigurationError, EngineError
+from schematic_core.rules.answer import evaluation
+from schematic_core.rules.evaluation import Evaluation
+from schematic_core.rules.failure import MAX_DOCUMENT_BYTES, Trapped, too_large
+
+if TYPE_CHECKING:
+    from schematic_core.rules import engine_instance
+
+__all__ = ["Engine", "Handle"]
+
+_MODULE = Path(__file__).with_name("engine.wasm")
+_MEMORY_LIMIT = 1 << 30
+_SMALLEST_MEMORY = 1 << 27
+
+
+class Handle(NamedTuple):
+    """A document held by an engine. Valid until it is dropped or the instance it is in is thrown away.
+
+    Attributes:
+        number: place and generation inside the instance, above 0.
+        life: which instance.
+    """
+
+    number: int
+    life: int
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """What belongs to one process: a lock, and the instance it guards."""
+
+    instance: engine_instance.Instance | None = None
+    compiled: engine_instance.Compiled | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    owner: int = 0
+    """The thread that holds the lock, 0 when none does."""
+
+
+class Engine:
+    """The rules engine, for any number of threads. Nothing is loaded or compiled before the first use.
+
+    Args:
+        module_path: the module to run; the packaged one when None.
+        memory_limit: bytes of linear memory, from 128 MiB to below 2 GiB.
+        unchecked: False forces wasmtime-py's ordinary way of calling, for comparison.
+
+    Raises (every method but ``drop`` and ``after_fork_in_child``):
+        ConfigurationError: wasmtime is not installed.
+        EngineError: a document was refused, a handle is no longer valid (``code="stale_handle"``), or the engine
+            could not go on (``code="trapped"``); the next call works again.
+
+    Source: ``engine.zig`` describes the module's interface.
+    """
+
+    def __init__(
+        self, *, module_path: Path | None = None, memory_limit: int = _MEMORY_LIMIT, unchecked: bool = True
+    ) -> None:
+        if not _SMALLEST_MEMORY <= memory_limit < 2**31:
+            raise ConfigurationError(f"memory_limit must be from {_SMALLEST_MEMORY} to {2**31 - 1}, got {memory_limit}")
+        self._module_path = module_path or _MODULE
+        self._memory_limit = memory_limit
+        self._unchecked = unchecked
+        self._lives = itertools.count(1)
+        self._dropped: deque[Handle] = deque()
+        self._places: dict[int, _Place] = {os.getpid(): _Place()}
+
+    def put_flag(self, document: bytes) -> Handle:
+        """Hold a flag, given as JSON text in UTF-8; 8 MiB at most."""
+        return self._put("flag", document)
+
+    def put_company(self, document: bytes) -> Handle | None:
+        """Hold a company, given as JSON text in UTF-8; 8 MiB at most. None for ``null``."""
+        handle = self._put("company", document)
+        return handle if handle.number else None
+
+    def put_user(self, document: bytes) -> Handle | None:
+        """Hold a user, given as JSON text in UTF-8; 8 MiB at most. None for ``null``."""
+        handle = self._put("user", document)
+        return handle if handle.number else None
+
+    def put_options(self, document: bytes) -> Handle:
+        """Hold preflight options, e.g. ``b'{"usage": 2, "credit_cost": {"bcrd_1": 2.5}}'``; all fields may be missing."""
+        return self._put("options", document)
+
+    def drop(self, handle: Handle) -> None:
+        """Free a document, now or with the next call. Never waits and never raises, so finalisers may use it."""
+        self._dropped.append(handle)
+        place = self._places.get(os.getpid())
+        if place is None or not place.lock.acquire(blocking=False):
+            return  # the next call of any kind frees it
+        try:
+            self._free_dropped(place)
+        except Trapped:
+            place.instance = None
+        finally:
+            place.lock.release()
+
+    def check(
+        self,
+        flag: Handle,
+        company: Handle | None = None,
+        user: Handle | None = None,
+        options: Handle | None = None,
+        *,
+        now_ms: int,
+    ) -> Evaluation:
+        """Evaluate a held flag.
+
+        Args:
+            flag: from ``put_flag``.
+            company: from ``put_company``; None when there is none.
+            user: from ``put_user``; None when there is none.
+            options: from ``put_options``; None when there are none.
+            now_ms: the clock, milliseconds since 1970 in UTC.
+        """
+        handles = (flag, company, user, options)
+        with self._running() as instance:
+            if any(handle is not None and handle.life != instance.life for handle in handles):
+                raise _stale()
+            return _evaluate(instance, [handle.number if handle is not None else 0 for handle in handles], now_ms)
+
+    def evaluate(
+        self,
+        flag: bytes,
+        company: bytes | None = None,
+        user: bytes | None = None,
+        options: bytes | None = None,
+        *,
+        now_ms: int,
+    ) -> Evaluation:
+        """Evaluate documents that are not kept; otherwise as ``check``, and as the ``put_`` methods for the documents."""
+        documents = {"flag": flag, "company": company, "user": user, "options": options}
+        for kind, document in documents.items():
+            _check_size(kind, document)
+        with self._running() as instance:
+            numbers: list[int] = []
+            try:
+                for kind, document in documents.items():
+                    numbers.append(0 if document is None else instance.put(kind, document))
+                result = _evaluate(instance, numbers, now_ms)
+            except Trapped:
+                raise
+            except BaseException:
+                _drop_all(instance, numbers)
+                raise
+            _drop_all(instance, numbers)
+            return result
+
+    def stats(self) -> engine_instance.Stats:
+        """Tell what is held, e.g. ``Stats(entities=2, entity_bytes=9120, memory_bytes=...)``."""
+        with self._running() as instance:
+            return instance.stats()
+
+    def load(self) -> None:
+        """Compile and start the module now instead of at the first use."""
+        with self._running():
+            return
+
+    def after_fork_in_child(self) -> None:
+        """Make the lock anew in a forked child. Safe to call more than once; never raises.
+
+        An instance that the parent was using at that moment is in an unknown state and is not taken over.
+        """
+        pid = os.getpid()
+        places = self._places
+        if pid in places:
+            return
+        # Two threads of the child may come here at once. They make the same of it, and one of the two stays.
+        inherited = next(place for owner, place in list(places.items()) if owner != pid)
+        instance = None if inherited.lock.locked() else inherited.instance
+        self._places = {pid: places.setdefault(pid, _Place(instance, inherited.compiled))}
+
+    def begin_exit(self, deadline: float) -> None:
+        """Nothing has to be finished before the exit."""
+
+    def finish_exit(self, deadline: float) -> None:
+        """Let go of the instance: wasmtime's objects cannot be freed once the interpreter takes its modules apart."""
+        place = self._places.get(os.getpid())
+        if place is None or not place.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return
+        place.instance = place.compiled = None
+        place.lock.release()
+
+    def _place(self) -> _Place:
+        place = self._places.get(os.getpid())
+        if place is None:
+            self.after_fork_in_child()
+            place = self._places[os.getpid()]
+        return place
+
+    @contextmanager
+    def _running(self) -> Iterator[engine_instance.Instance]:
+        """Hold the lock and the instance; lose the instance when it traps."""
+        place = self._place()
+        if place.owner == get_ident() and place.lock.locked():
+            # A finaliser or signal handler that interrupted a call of its own thread would wait for ever.
+            raise EngineError("the engine is busy in this very thread", code="busy")
+        with place.lock:
+            place.owner = get_ident()
+            try:
+                instance = place.instance or self._start(place)
+                if self._dropped:
+                    self._free_dropped(place)
+                yield instance
+            except Trapped as error:
+                place.instance = None
+                raise EngineError(f"the engine could not go on: {error}", code="trapped") from error
+            finally:
+                place.owner = 0
+
+    def _start(self, place: _Place) -> engine_instance.Instance:
+        try:
+            from schematic_core.rules import engine_instance
+        except ImportError as error:
+            raise ConfigurationError(
+                "local evaluation needs wasmtime: pip install 'schematic-suite[datastream]'",
+            ) from error
+        except (OSError, RuntimeError) as error:
+            # What wasmtime-py raises where there is no library for the system or processor.
+            raise ConfigurationError(
+                f"local evaluation needs wasmtime, which cannot be loaded here: {error}"
+            ) from error
+        if place.compiled is None:
+            place.compiled = engine_instance.compile_module(self._module_path)
+        lifecycle.register(self)
+        make = partial(engine_instance.Instance, place.compiled, memory_limit=self._memory_limit)
+        try:
+            place.instance = make(next(self._lives), is_unchecked=self._unchecked)
+        except Trapped:
+            # If calling the C function broke the instance, the ordinary way has one of its own.
+            self._unchecked = False
+            place.instance = make(next(self._lives), is_unchecked=False)
+        return place.instance
+
+    def _free_dropped(self, place: _Place) -> None:
+        while self._dropped:
+            handle = self._dropped.popleft()
+            if place.instance is not None and place.instance.life == handle.life:
+                place.instance.drop(handle.number)
+
+    def _put(self, kind: str, document: bytes) -> Handle:
+        _check_size(kind, document)
+        with self._running() as instance:
+            return Handle(instance.put(kind, document), instance.life)
+
+
+def _evaluate(instance: engine_instance.Instance, numbers: list[int], now_ms: int) -> Evaluation:
+    flag, company, user, options = numbers
+    answer = instance.check(flag, company, user, options, now_ms)
+    if answer is None:
+        raise _stale()
+    return evaluation(answer, instance.text)
+
+
+def _drop_all(instance: engine_instance.Instance, numbers: list[int]) -> None:
+    for number in numbers:
+        if number:
+            instance.drop(number)
+
+
+def _check_size(kind: str, document: bytes | None) -> None:
+    if document is not None and len(document) > MAX_DOCUMENT_BYTES:
+        raise too_large(kind)
+
+
+def _stale() -> EngineError:
+    return EngineError("a handle is not valid any more: hand the document in again", code="stale_handle")
