@@ -1,0 +1,156 @@
+"""Events as JSON: each on its own, in the form of the capture host or of the REST endpoint; and whole batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+
+from schematic_core.events.values import FlagCheckRecord, IdentifyRecord, Record, TrackRecord
+from schematic_core.values import CheckResult
+from schematic_core.wire import format_instant
+
+__all__ = ["Codec", "assemble"]
+
+_CHECK_MEMBERS = ("flag_id", "rule_id", "company_id", "user_id", "error")
+_write = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class Codec:
+    """Writes events of one client.
+
+    Args:
+        form: ``"capture"`` (``{"api_key": ..., "type": ..., "body": ...}``) or ``"rest"`` (``{"event_type": ..., "body": ...}``).
+        api_key: repeated in every event of the capture form.
+        token: unique to this process and client; with the number it makes the idempotency key.
+        trusted_client_clock: said of every event whose own options do not say otherwise.
+
+    Source: `events.md` section 2 and ``EventBody*`` of the HTTP API.
+    """
+
+    __slots__ = ("_heads", "_second", "_second_text", "_token", "_trusted")
+
+    def __init__(self, *, form: str, api_key: str, token: str, trusted_client_clock: bool = False) -> None:
+        head = '{"event_type":' if form == "rest" else '{"api_key":' + _write(api_key) + ',"type":'
+        self._heads = {kind: f'{head}"{kind}","body":' for kind in ("track", "identify", "flag_check")}
+        self._token = token
+        self._trusted = trusted_client_clock
+        self._second = -1
+        self._second_text = ""
+
+    def __repr__(self) -> str:
+        return f"Codec(token={self._token!r})"
+
+    def encode(self, record: Record) -> tuple[bytes | None, list[str]]:
+        """Write one event.
+
+        Returns:
+            Its JSON, None when it cannot be written at all; and the names of traits left out because they cannot.
+        """
+        body = _body(record)
+        unfit: list[str] = []
+        try:
+            text = _write(body)
+        except (ValueError, TypeError, RecursionError):
+            unfit = _prune(body)
+            try:
+                text = _write(body)
+            except (ValueError, TypeError, RecursionError):
+                return None, unfit
+        return f"{self._heads[record[0]]}{text}{self._envelope(record)}}}".encode("ascii"), unfit
+
+    def _envelope(self, record: Record) -> str:
+        if record[0] == "flag_check":
+            return f',"sent_at":"{self._instant(record[2])}"'
+        options = record[-1]
+        if options is None:
+            trusted = ',"trusted_client_clock":true' if self._trusted else ""
+            return f',"idempotency_key":"{self._token}-{record[1]}","sent_at":"{self._instant(record[2])}"{trusted}'
+        key = options.idempotency_key
+        members: dict[str, object] = {"idempotency_key": f"{self._token}-{record[1]}" if key is None else key}
+        sent_at, trusted_clock = None, None
+        if record[0] == "track" and record[8] is not None:
+            sent_at, trusted_clock = record[8].sent_at, record[8].trusted_client_clock
+            members["backfill"] = record[8].backfill
+        members["sent_at"] = self._instant(record[2]) if sent_at is None else format_instant(sent_at)
+        members["trusted_client_clock"] = (self._trusted or None) if trusted_clock is None else trusted_clock
+        return "," + _write({name: value for name, value in members.items() if value is not None})[1:-1]
+
+    def _instant(self, epoch: float) -> str:
+        second = int(epoch)
+        if second != self._second:  # writing it costs as much as the rest of the event, and most share their second
+            self._second = second
+            self._second_text = datetime.fromtimestamp(second, timezone.utc).isoformat()[:-6]
+        return f"{self._second_text}.{int((epoch - second) * 1000):03d}Z"
+
+
+def assemble(events: Iterable[bytes]) -> bytes:
+    """Give the body of one request, ``{"events": [...]}``."""
+    return b'{"events":[' + b",".join(events) + b"]}"
+
+
+def _body(record: Record) -> dict[str, Any]:
+    if record[0] == "track":
+        return _track(record)
+    if record[0] == "identify":
+        return _identify(record)
+    return _flag_check(record)
+
+
+def _track(record: TrackRecord) -> dict[str, Any]:
+    _, _, _, event, company, user, traits, quantity, _ = record
+    body: dict[str, Any] = {"event": event}
+    if company:
+        body["company"] = company
+    if user:
+        body["user"] = user
+    if traits:
+        body["traits"] = traits
+    if quantity is not None:
+        body["quantity"] = quantity
+    return body
+
+
+def _identify(record: IdentifyRecord) -> dict[str, Any]:
+    _, _, _, keys, company, name, traits, _ = record
+    body: dict[str, Any] = {"keys": keys, "company": company, "name": name, "traits": traits}
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _flag_check(record: FlagCheckRecord) -> dict[str, Any]:
+    result: CheckResult = record[3]
+    body: dict[str, Any] = {"flag_key": result.flag_key, "value": result.value, "reason": result.reason}
+    for name in _CHECK_MEMBERS:
+        value = getattr(result, name)
+        if value is not None:
+            body[name] = value
+    if record[4]:
+        body["req_company"] = dict(record[4])
+    if record[5]:
+        body["req_user"] = dict(record[5])
+    if record[6]:
+        body["preflight"] = True
+    return body
+
+
+def _prune(body: dict[str, Any]) -> list[str]:
+    """Take the traits out of ``body`` that cannot be written, and give their names."""
+    unfit: list[str] = []
+    company = body.get("company")
+    holders = [body, company] if "keys" in body and isinstance(company, dict) else [body]
+    for holder in holders:
+        traits = holder.get("traits")
+        if traits:
+            bad = [name for name, value in traits.items() if not _is_writable(value)]
+            holder["traits"] = {name: value for name, value in traits.items() if name not in bad}
+            unfit += bad
+    return unfit
+
+
+def _is_writable(value: object) -> bool:
+    try:
+        _write(value)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,177 @@
+"""Events as JSON, in both forms, with golden samples of the wire."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from schematic_core.events.codec import Codec, assemble
+from schematic_core.events.values import Record
+from schematic_core.values import CheckResult, IdentifyOptions, TrackOptions
+
+AT = 1782892800.25
+TRACK: Record = ("track", 7, AT, "invoice_sent", {"account_ref": "north-7"}, {"uid": "u5"}, {"region": "eu"}, 3, None)
+
+
+def codec(**changes: Any) -> Codec:
+    return Codec(**{"form": "capture", "api_key": "sk_x", "token": "t0", **changes})
+
+
+def written(record: Record, **changes: Any) -> Any:
+    data, unfit = codec(**changes).encode(record)
+    assert data is not None
+    assert unfit == []
+    return json.loads(data)
+
+
+def test_a_track_in_the_form_of_the_capture_host() -> None:
+    """The key is repeated, the type is called ``type``, and the JSON is compact."""
+    data, _ = codec().encode(TRACK)
+
+    assert data == (
+        b'{"api_key":"sk_x","type":"track","body":{"event":"invoice_sent","company":{"account_ref":"north-7"},'
+        b'"user":{"uid":"u5"},"traits":{"region":"eu"},"quantity":3},'
+        b'"idempotency_key":"t0-7","sent_at":"2026-07-01T08:00:00.250Z"}'
+    )
+
+
+def test_a_track_in_the_form_of_the_rest_endpoint() -> None:
+    """There the type is called ``event_type`` and no key is in the body."""
+    event = written(TRACK, form="rest")
+
+    assert event.pop("event_type") == "track"
+    assert event == {name: value for name, value in written(TRACK).items() if name not in ("api_key", "type")}
+
+
+def test_unset_members_are_left_out() -> None:
+    """Neither empty maps nor absent values reach the wire."""
+    assert written(("track", 0, AT, "e", {}, None, None, None, None))["body"] == {"event": "e"}
+
+
+def test_a_null_trait_is_data() -> None:
+    """It clears the trait and is sent."""
+    assert written(("track", 0, AT, "e", None, None, {"a": None}, None, None))["body"]["traits"] == {"a": None}
+
+
+def test_options_of_a_track_win() -> None:
+    """The caller's idempotency key, instant and clock are those that are sent."""
+    when = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+    options = TrackOptions(idempotency_key="job-88", sent_at=when, trusted_client_clock=False, backfill=True)
+
+    event = written((*TRACK[:8], options), trusted_client_clock=True)
+
+    assert event["idempotency_key"] == "job-88"
+    assert event["sent_at"] == "2026-05-01T12:00:00Z"
+    assert event["trusted_client_clock"] is False
+    assert event["backfill"] is True
+
+
+def test_empty_options_change_nothing() -> None:
+    """Options without members leave key and instant as they would be."""
+    assert written((*TRACK[:8], TrackOptions())) == written(TRACK)
+
+
+@pytest.mark.parametrize("options", [None, TrackOptions(idempotency_key="k")])
+def test_the_clients_clock_is_trusted_when_the_settings_say_so(options: TrackOptions | None) -> None:
+    """The setting speaks for every event that does not speak for itself."""
+    record: Record = (*TRACK[:8], options)
+
+    assert written(record, trusted_client_clock=True)["trusted_client_clock"] is True
+    assert "trusted_client_clock" not in written(record)
+
+
+def test_an_identify_carries_user_and_company() -> None:
+    """Keys of the user on top, the company as an object."""
+    company: dict[str, object] = {"keys": {"account_ref": "north-7"}, "name": "North", "traits": {}}
+    traits: dict[str, object] = {"role": "owner"}
+    event = written(("identify", 3, AT, {"uid": "u5"}, company, "Kim", traits, None))
+
+    assert event["type"] == "identify"
+    assert event["idempotency_key"] == "t0-3"
+    assert event["body"] == {"keys": {"uid": "u5"}, "name": "Kim", "traits": {"role": "owner"}, "company": company}
+
+
+def test_an_identify_with_its_own_key_and_little_else() -> None:
+    """Absent parts are left out."""
+    event = written(("identify", 3, AT, {"uid": "u5"}, None, None, None, IdentifyOptions(idempotency_key="mine")))
+
+    assert event["idempotency_key"] == "mine"
+    assert event["body"] == {"keys": {"uid": "u5"}}
+
+
+def test_a_flag_check_needs_no_idempotency_key() -> None:
+    """It reports the answer and what was asked, and nothing that is absent."""
+    result = CheckResult(value=True, reason="plan", flag_key="exports", flag_id="flag_3", company_id="comp_9")
+
+    full = written(("flag_check", 1, AT, result, {"id": "acme"}, {"id": "ada"}, True))
+    bare = written(("flag_check", 1, AT, CheckResult(value=False, reason="r", flag_key="f"), {}, {}, False))
+
+    assert "idempotency_key" not in full
+    assert full["sent_at"] == "2026-07-01T08:00:00.250Z"
+    assert full["body"] == {
+        "flag_key": "exports",
+        "value": True,
+        "reason": "plan",
+        "flag_id": "flag_3",
+        "company_id": "comp_9",
+        "req_company": {"id": "acme"},
+        "req_user": {"id": "ada"},
+        "preflight": True,
+    }
+    assert bare["body"] == {"flag_key": "f", "value": False, "reason": "r"}
+
+
+def test_instants_of_different_seconds_differ() -> None:
+    """The memory of the last second's text does not outlive it."""
+    one = codec()
+    instants = [
+        json.loads(one.encode((*TRACK[:2], AT + late, *TRACK[3:]))[0] or b"")["sent_at"] for late in (0, 0.5, 61)
+    ]
+
+    assert instants == ["2026-07-01T08:00:00.250Z", "2026-07-01T08:00:00.750Z", "2026-07-01T08:01:01.250Z"]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), object(), b"\xff", pytest.param(10**5000, id="huge")])
+def test_a_trait_that_json_cannot_carry_is_left_out(bad: object) -> None:
+    """The event and its other traits survive; the name is told, the value is not."""
+    data, unfit = codec().encode(("track", 0, AT, "e", None, None, {"bad": bad, "good": 1}, None, None))
+
+    assert unfit == ["bad"]
+    assert json.loads(data or b"")["body"]["traits"] == {"good": 1}
+
+
+def test_traits_of_an_identifys_company_are_pruned_too() -> None:
+    """Both places that hold traits are searched."""
+    company: dict[str, object] = {"keys": {"id": "a"}, "traits": {"c": float("nan")}}
+
+    traits: dict[str, object] = {"u": float("inf"), "v": 2}
+    data, unfit = codec().encode(("identify", 0, AT, {"id": "u"}, company, None, traits, None))
+
+    assert unfit == ["u", "c"]
+    body = json.loads(data or b"")["body"]
+    assert body["traits"] == {"v": 2}
+    assert body["company"]["traits"] == {}
+
+
+def test_an_event_that_cannot_be_written_at_all_is_none() -> None:
+    """When leaving traits out does not help, the event alone is lost."""
+    assert codec().encode(("track", 0, AT, "e", None, None, None, 10**5000, None)) == (None, [])
+
+
+def test_lone_surrogates_are_escaped() -> None:
+    """Text that UTF-8 cannot hold spoils nothing."""
+    assert written(("track", 0, AT, "a\ud800", None, None, None, None, None))["body"]["event"] == "a\ud800"
+
+
+def test_the_key_is_not_in_the_codecs_text() -> None:
+    """Secrets stay out of reprs."""
+    assert not re.search("sk_x", repr(codec()))
+
+
+def test_a_batch_is_one_object() -> None:
+    """Serialised events are joined as they are."""
+    assert assemble([b'{"a":1}', b'{"b":2}']) == b'{"events":[{"a":1},{"b":2}]}'
