@@ -1,0 +1,100 @@
+"""Shell: the answers' machine under one lock and one clock, for both faces and every thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable
+
+from schematic_core.checks.answers import Answer, Answers, Flight, Token
+from schematic_core.checks.outcome import Outcome
+from schematic_core.checks.question import RawQuestion, Subject
+from schematic_core.keys import Pairs
+from schematic_core.values import CheckResult
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """Guards `Answers`. No method calls out while it holds the lock.
+
+    Args:
+        make: gives an empty machine.
+        clock: monotonic seconds.
+        remembers: False when the cache is switched off; then callers neither find nor put.
+    """
+
+    def __init__(self, make: Callable[[], Answers], clock: Callable[[], float], *, remembers: bool) -> None:
+        self.remembers = remembers
+        self._make = make
+        self._clock = clock
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Start anew: the inherited lock may be held, and inherited flights have lost their leaders."""
+        self._lock = threading.RLock()  # a finaliser or signal handler may check while this thread holds it
+        self._answers = self._make()
+        self.aliases = self._answers.aliases
+
+    def retire(self) -> None:
+        """Forget everything and remember nothing more: the client is closed."""
+        with self._lock:
+            self.remembers = False
+            self._answers.drop([])
+
+    def find(self, subject: Subject) -> Answer | None:
+        """Give what is remembered about ``subject``."""
+        with self._lock:
+            return self._answers.find(subject, self._clock())
+
+    def put(self, subject: Subject, result: CheckResult | None, asked_in: int) -> None:
+        """Remember what the service said; ``asked_in`` is the flight's generation."""
+        with self._lock:
+            self._answers.put(subject, result, asked_in, self._clock())
+
+    def alias(self, raw: RawQuestion, subject: Subject) -> None:
+        """Let ``raw`` find the answer to ``subject`` directly from now on."""
+        with self._lock:
+            answer = self._answers.find(subject, self._clock())
+            if answer is not None and self.remembers:
+                self._answers.alias(raw, answer)
+
+    def join(self, subject: Subject, gives_up_at: float) -> tuple[Flight, bool]:
+        """Board the request under way for ``subject``; True means that the caller leads and must land it."""
+        with self._lock:
+            return self._answers.join(subject, gives_up_at, self._clock())
+
+    def land(self, flight: Flight, outcome: Outcome) -> None:
+        """End a request and tell everybody who waits for it."""
+        with self._lock:
+            callbacks = self._answers.land(flight, outcome)
+        for callback in callbacks:
+            callback()
+
+    def on_landing(self, flight: Flight, callback: Callable[[], None]) -> None:
+        """Call back once ``flight`` has landed, perhaps at once, perhaps on another thread."""
+        with self._lock:
+            waits = not flight.has_landed
+            if waits:
+                flight.callbacks.append(callback)
+        if not waits:
+            callback()
+
+    def drop(self, groups: Iterable[Collection[Token]]) -> list[Subject]:
+        """Forget the answers that have one token of every group; all when there is no group."""
+        with self._lock:
+            return self._answers.drop(groups)
+
+    def expire_usage(self, tokens: Collection[Token]) -> list[Subject]:
+        """Let answers that carry usage of these companies be asked again."""
+        with self._lock:
+            return self._answers.expire_usage(tokens)
+
+    @property
+    def generation(self) -> int:
+        """How many times answers were dropped or expired so far."""
+        return self._answers.generation
+
+    def known_flags(self, company: Pairs, user: Pairs) -> list[str]:
+        """List the flags with a last known answer about this context."""
+        with self._lock:
+            return self._answers.known_flags(company, user, self._clock())

@@ -1,0 +1,131 @@
+"""What the sync and the async client share: construction, defaults, purging, and the remembered answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from inspect import iscoroutinefunction as is_async
+from typing import TYPE_CHECKING, ClassVar
+
+from schematic_core.api.endpoints import RESOURCES
+from schematic_core.checks.question import raw_question
+from schematic_core.config import ClientOptions, SchematicConfig, Settings, resolve
+from schematic_core.errors import ConfigurationError
+from schematic_core.runtime import Runtime
+from schematic_core.values import CheckResult, FlagDefault, Keys
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+__all__ = ["Face"]
+
+_monotonic = time.monotonic
+
+
+class Face:
+    """What both faces share.
+
+    Args:
+        api_key: secret key of one environment; ``SCHEMATIC_API_KEY`` otherwise. Not needed offline.
+        config: options as an object; keyword arguments win over it.
+        **options: members of `ClientOptions`, e.g. ``timeout=20.0``.
+
+    Construction reads the environment, checks every setting, and does nothing else: no I/O, thread, socket or event loop.
+
+    Raises:
+        ConfigurationError: a setting is unknown, missing or wrong; the message names it.
+    """
+
+    _is_async: ClassVar[bool]
+
+    def __init__(
+        self, api_key: str | None = None, config: SchematicConfig | None = None, **options: Unpack[ClientOptions]
+    ) -> None:
+        settings = resolve(api_key, options, config, environment=os.environ)
+        self._refuse(settings)
+        self._runtime = Runtime(settings)
+        self._desk = self._runtime.desk
+
+    def _refuse(self, settings: Settings) -> None:
+        """Raise ``ConfigurationError`` for settings that this face cannot use."""
+        method = getattr(settings.http_client, "send", None)
+        if settings.http_client is not None and (method is None or is_async(method) is not self._is_async):
+            needed = "httpx.AsyncClient" if self._is_async else "httpx.Client"
+            raise ConfigurationError(f"http_client must be an {needed}, not {type(settings.http_client).__name__}")
+        for provider in settings.cache_providers or ():
+            if is_async(provider.get) and not self._is_async:
+                raise ConfigurationError(
+                    f"cache_providers holds a {type(provider).__name__}, which is for AsyncSchematic: its methods are async"
+                )
+
+    @classmethod
+    def of_runtime(cls, runtime: Runtime) -> Self:
+        """Give a face of a client that is already there."""
+        face = cls.__new__(cls)
+        face.__dict__.update(_runtime=runtime, _desk=runtime.desk)
+        return face
+
+    def __getattr__(self, name: str) -> object:
+        """Give a resource of the HTTP API, e.g. ``client.companies``; made on first use."""
+        if name not in RESOURCES:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        resource = self.__dict__[name] = self._resource(name)
+        return resource
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *RESOURCES})
+
+    def _resource(self, name: str) -> object:
+        raise AttributeError(name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._runtime.settings!r})"
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._runtime.settings
+
+    def set_flag_default(self, flag_key: str, value: FlagDefault) -> None:
+        """Set the value of a flag for when nothing can answer; ``value`` may be a function."""
+        self._runtime.defaults.update({flag_key: value})
+
+    def set_flag_defaults(self, values: Mapping[str, FlagDefault]) -> None:
+        """Set several defaults, e.g. ``{"exports": True}``; the others stay."""
+        self._runtime.defaults.update(values)
+
+    def flag_default(self, flag_key: str) -> bool:
+        """Give the value of a flag for when nothing can answer; asks nobody."""
+        return self._runtime.defaults.of(flag_key, None)
+
+    def purge(
+        self,
+        *,
+        company_id: str | None = None,
+        user_id: str | None = None,
+        flag_key: str | None = None,
+        company: Keys | None = None,
+        user: Keys | None = None,
+    ) -> int:
+        """Drop remembered answers to flag checks; with no argument all of them.
+
+        Args:
+            company_id: only answers about this company, or about one that shares a pair with ``company``.
+            user_id: only answers about this user, or about one that shares a pair with ``user``.
+            flag_key: only answers of this flag.
+            company: keys, e.g. ``{"id": "acme"}``.
+            user: keys.
+
+        Returns:
+            How many answers were dropped in this process. Rows of cache providers are dropped for these answers too.
+        """
+        return self._runtime.purge(company_id, user_id, flag_key, company, user)
+
+    def _remembered(self, flag_key: str, company: Keys | None, user: Keys | None) -> CheckResult | None:
+        """Give the fresh answer to a question written like an earlier one; what is odd is left to the slow path."""
+        try:
+            answer = self._desk.aliases.get(raw_question(flag_key, company, user))
+        except (TypeError, AttributeError):
+            return None
+        return answer.result if answer is not None and answer.fresh_until > _monotonic() else None

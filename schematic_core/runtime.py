@@ -1,0 +1,330 @@
+"""What one client is made of, shared by its sync and its async face: settings, answers, events, HTTP, end of life."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from schematic_core import lifecycle
+from schematic_core.api.call import Call, Response
+from schematic_core.api.sync import SyncExecutor
+from schematic_core.cache.local import DEFAULT_CACHE_SIZE, DEFAULT_CACHE_TTL, AsyncLocalCache, LocalCache
+from schematic_core.checks.answers import Answers, Token
+from schematic_core.checks.defaults import FlagDefaults
+from schematic_core.checks.desk import Desk
+from schematic_core.checks.flow import CheckFlow, CheckRules
+from schematic_core.checks.outcome import Health
+from schematic_core.checks.question import Context, Question, Subject, ask, context, is_plain, raw_question
+from schematic_core.checks.sync import BackgroundThreads, SyncPorts, drive
+from schematic_core.checks.tiers import Tiers
+from schematic_core.config import Settings
+from schematic_core.errors import ConnectionFailed
+from schematic_core.events.thread import EventSender
+from schematic_core.keys import InvalidKeys, check_row, normalise
+from schematic_core.timing import Backoff, Breaker
+from schematic_core.values import (
+    REASON_CLOSED,
+    REASON_INVALID_KEYS,
+    REASON_OFFLINE,
+    CheckFlagOptions,
+    CheckResult,
+    Keys,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from schematic_core.api.aio import AsyncExecutor
+    from schematic_core.checks.aio import AsyncPorts
+
+__all__ = ["Runtime"]
+
+
+class Runtime:
+    """One client's parts. Construction does no I/O and starts nothing; each part comes alive on first use.
+
+    Args:
+        settings: complete and checked.
+        clock: monotonic seconds.
+        random: floats in [0, 1).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.log = _client_log(settings)
+        self.is_closed = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._clock = clock
+        self._warned_of_keys = False
+        self.defaults = FlagDefaults(settings.flag_defaults, self.log)
+        self._namespace = f"{settings.base_url}\n{settings.api_key}"  # only ever used hashed
+        size, ttl, tiers = _cache_plan(settings)
+        self.desk = Desk(
+            lambda: Answers(size, ttl, settings.not_found_ttl, settings.serve_stale),
+            clock,
+            remembers=settings.cache_providers != (),
+        )
+        self._tiers = Tiers(tiers, self.log)
+        self.flow = CheckFlow(
+            CheckRules(settings.check_timeout, ttl, self._namespace),
+            self.desk,
+            self._tiers,
+            Health(Breaker(Backoff(1.0, 30.0, random or _random)), self.log),
+            self.defaults,
+            self.log,
+            clock,
+            _utc_now,
+        )
+        self.executor = SyncExecutor(settings)
+        self._threads = BackgroundThreads()
+        self.ports = SyncPorts(self.executor, self.desk, self._threads, clock, self._await_on_loop)
+        self.events = EventSender(settings, on_acknowledged=self._usage_recorded, log=self.log)
+        lifecycle.register(self)
+
+    @cached_property
+    def async_executor(self) -> AsyncExecutor:
+        """The executor of the async face; made when that is first used, since it brings asyncio."""
+        from schematic_core.api.aio import AsyncExecutor
+
+        return AsyncExecutor(self.settings)
+
+    @cached_property
+    def async_ports(self) -> AsyncPorts:
+        """The ports of the async face."""
+        from schematic_core.checks.aio import AsyncPorts
+
+        return AsyncPorts(self.async_executor, self.desk, self._clock)
+
+    def call(self, call: Call) -> Response:
+        """Make an API call for a resource; raises ``ApiError``."""
+        self._refuse_calls()
+        return self.executor.run(call)
+
+    async def call_async(self, call: Call) -> Response:
+        """Make an API call for a resource of the async face; raises ``ApiError``."""
+        self._refuse_calls()
+        return await self.async_executor.run(call)
+
+    def _refuse_calls(self) -> None:
+        if self.settings.offline:
+            raise ConnectionFailed(message="the client is offline: it makes no API calls")
+
+    def ask(
+        self, flag_key: str, company: Keys | None, user: Keys | None, options: CheckFlagOptions | None
+    ) -> Question | CheckResult:
+        """Give the question to put to the flow, or the answer when there is nothing to ask."""
+        known = self._without_asking(flag_key, options)
+        if known is not None:
+            return known
+        try:
+            return ask(flag_key, company, user, options)
+        except InvalidKeys as error:
+            return self._refuse(flag_key, options, error)
+
+    def ask_many(
+        self, flag_keys: Iterable[str] | None, company: Keys | None, user: Keys | None, options: CheckFlagOptions | None
+    ) -> tuple[list[str] | None, Context] | list[CheckResult]:
+        """Give the flags and the context to put to the flow, or the answers when there is nothing to ask."""
+        given = None if flag_keys is None else list(flag_keys)
+        keys = self.defaults.known() if given is None else given
+        if self.is_closed or self.settings.offline:
+            return [answer for key in keys if (answer := self._without_asking(key, options))]
+        try:
+            for key in keys:
+                ask(key, company, user, options)
+            return given, context(company, user)
+        except InvalidKeys as error:
+            return [self._refuse(key, options, error) for key in keys]
+
+    def remember_raw(self, question: Question, company: Keys | None, user: Keys | None) -> None:
+        """Let the same question, written the same way, find its answer by one look-up."""
+        if not question.is_preflight:
+            raw = raw_question(question.flag_key, company, user)
+            if is_plain(raw):
+                self.desk.alias(raw, question.subject)
+
+    def purge(
+        self,
+        company_id: str | None,
+        user_id: str | None,
+        flag_key: str | None,
+        company: Keys | None,
+        user: Keys | None,
+    ) -> int:
+        """Drop remembered answers; see the faces."""
+        sides: list[list[Token]] = []
+        if company is not None or company_id is not None:
+            sides.append(_tokens("company", "company_id", company, company_id))
+        if user is not None or user_id is not None:
+            sides.append(_tokens("user", "user_id", user, user_id))
+        if flag_key is not None:
+            sides.append([("flag", flag_key, "")])
+        return self._forget(self.desk.drop(sides))
+
+    def meet_loop(self) -> None:
+        """Remember the loop that uses the async face, for async cache providers; the first one as long as it runs."""
+        if self._tiers and (self.loop is None or not self.loop.is_running()):
+            import asyncio
+
+            self.loop = asyncio.get_running_loop()
+
+    async def start_async(self, timeout: float | None) -> None:
+        """Make the async face ready: imports and connections' set-up happen off the loop, within ``timeout`` seconds."""
+        import asyncio
+
+        self.loop = asyncio.get_running_loop()
+        limit = self.settings.start_timeout if timeout is None else timeout
+        if not (self.settings.offline or self.is_closed):
+            preparing = asyncio.ensure_future(self.async_executor.prepare())
+            preparing.add_done_callback(self._prepared)
+            await asyncio.wait({preparing}, timeout=limit)
+
+    def _prepared(self, preparing: asyncio.Future[None]) -> None:
+        if not preparing.cancelled() and preparing.exception() is not None:
+            self.log.debug("the connection could not be prepared", exc_info=preparing.exception())
+
+    async def flush_async(self, timeout: float | None) -> int:
+        """Wait for events without holding up the loop."""
+        from schematic_core.offloop import off_loop
+
+        return await off_loop(lambda: self.events.flush(timeout))
+
+    def close(self, timeout: float) -> int:
+        """Deliver what can be within ``timeout`` seconds and end everything; gives how many events remain."""
+        self._begin_close()
+        remaining = self.events.close(timeout)
+        if "async_executor" in self.__dict__:
+            self.async_executor.close_soon()
+        self._end_close()
+        return remaining
+
+    async def close_async(self, timeout: float) -> int:
+        """Close without holding up the loop."""
+        from schematic_core.offloop import off_loop
+
+        self._begin_close()
+        remaining = await off_loop(lambda: self.events.close(timeout))
+        if "async_executor" in self.__dict__:
+            await self.async_executor.close()
+        self._end_close()
+        return remaining
+
+    def _begin_close(self) -> None:
+        self.is_closed = True
+        self.desk.retire()
+
+    def _end_close(self) -> None:
+        self.executor.close()
+        lifecycle.unregister(self)
+
+    def after_fork_in_child(self) -> None:
+        """Replace locks, threads and connections that belong to the parent (the event sender sees to itself)."""
+        self.loop = None
+        self.desk.after_fork_in_child()
+        self._threads.after_fork_in_child()
+        self.executor.after_fork_in_child()
+        if "async_executor" in self.__dict__:
+            self.async_executor.after_fork_in_child()
+
+    def _without_asking(self, flag_key: str, options: CheckFlagOptions | None) -> CheckResult | None:
+        if not (self.is_closed or self.settings.offline):
+            return None
+        reason = REASON_CLOSED if self.is_closed else REASON_OFFLINE
+        return CheckResult(value=self.defaults.of(flag_key, options), reason=reason, flag_key=str(flag_key))
+
+    def _refuse(self, flag_key: object, options: CheckFlagOptions | None, error: InvalidKeys) -> CheckResult:
+        if not self._warned_of_keys:
+            self._warned_of_keys = True
+            self.log.warning("a check was asked wrongly and answers its default: %s", error, stacklevel=5)
+        value = self.defaults.of(flag_key, options)
+        key = flag_key if isinstance(flag_key, str) else type(flag_key).__name__
+        return CheckResult(value=value, reason=REASON_INVALID_KEYS, flag_key=key, error=str(error))
+
+    def _usage_recorded(self, companies: Iterable[Mapping[str, str]]) -> None:
+        tokens = {token for keys in companies for token in _tokens("company", "company_id", keys, None)}
+        if tokens:
+            self._forget(self.desk.expire_usage(tokens))
+
+    def _forget(self, subjects: list[Subject]) -> int:
+        if subjects and self._tiers:
+            rows = [check_row(self._namespace, *subject) for subject in subjects]
+            if self.loop is not None and self.loop.is_running():
+                import asyncio
+
+                asyncio.run_coroutine_threadsafe(self._tiers.forget(rows, self.async_ports.invoke), self.loop)
+            else:
+                drive(self._tiers.forget(rows, self.ports.invoke))
+        return len(subjects)
+
+    def _await_on_loop(self, value: Coroutine[Any, Any, Any], timeout: float) -> Any:
+        """Run a user's async cache provider for the sync face, on the loop that the async face uses."""
+        import asyncio
+
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if self.loop is None or not self.loop.is_running() or here is self.loop:
+            value.close()
+            raise RuntimeError("an async cache provider needs the running loop of the async client")
+        return asyncio.run_coroutine_threadsafe(value, self.loop).result(timeout)
+
+
+def _cache_plan(settings: Settings) -> tuple[int, float, list[Any]]:
+    """Give size and seconds of the answers kept in memory, and the providers asked beside it."""
+    if settings.cache_providers is None:
+        return DEFAULT_CACHE_SIZE, DEFAULT_CACHE_TTL / 1000, []
+    own = [p for p in settings.cache_providers if type(p) in (LocalCache, AsyncLocalCache)]
+    others = [p for p in settings.cache_providers if type(p) not in (LocalCache, AsyncLocalCache)]
+    if not own:
+        return DEFAULT_CACHE_SIZE, 0.0, others
+    local = own[0].local if isinstance(own[0], AsyncLocalCache) else own[0]
+    assert isinstance(local, LocalCache)
+    return local.max_size, local.ttl / 1000, others
+
+
+def _tokens(pair_kind: Any, id_kind: Any, keys: Keys | None, id_: str | None) -> list[Token]:
+    try:
+        tokens: list[Token] = [(pair_kind, name, value) for name, value in normalise(keys).items()]
+    except InvalidKeys:
+        tokens = []
+    return [*tokens, (id_kind, id_, "")] if id_ else tokens
+
+
+class _LevelledLog(logging.LoggerAdapter):  # type: ignore[type-arg]  # generic only in type checkers before 3.11
+    """A client's own lowest level, without touching the logger that others share."""
+
+    def __init__(self, logger: logging.Logger, level: int) -> None:
+        super().__init__(logger, {})
+        self._level = level
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is logging's
+        return level >= self._level and self.logger.isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return msg, kwargs
+
+
+def _client_log(settings: Settings) -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    logger = settings.logger or logging.getLogger("schematic.client")
+    return logger if settings.log_level is None else _LevelledLog(logger, settings.log_level)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _random() -> float:
+    import random
+
+    return random.random()  # noqa: S311 - jitter, not a secret
