@@ -1,0 +1,104 @@
+"""The two sides of a benchmark: each package in its own interpreter, one process running batches per side."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+__all__ = ["OURS", "VENDOR", "Running", "Side", "running"]
+
+_TREE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A package and the interpreter it is installed for."""
+
+    root: str
+    python: Path
+
+    def run(self, code: str) -> str:
+        """Run code in a new interpreter that knows no ``SCHEMATIC_`` variable; gives what it printed."""
+        done = subprocess.run(
+            [self.python, "-c", code],
+            env=_environment(),
+            cwd=_TREE,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout
+
+
+VENDOR = Side("schematic", _TREE / ".peer" / "venv" / "bin" / "python")
+OURS = Side("schematic_core", Path(sys.executable))
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("SCHEMATIC_")}
+
+
+class Running:
+    """A worker process of one side; one call at a time."""
+
+    def __init__(self, process: subprocess.Popen[str], told: IO[str], heard: IO[str]) -> None:
+        self._process, self._told, self._heard = process, told, heard
+
+    def open(self, subject: str) -> None:
+        """Prepare a subject (see ``subjects``)."""
+        self._order({"open": subject})
+
+    def batch(self, seconds: float) -> float:
+        """Run a batch of about so many seconds; gives the seconds of one call."""
+        return float(str(self._order({"batch": seconds})["each"]))
+
+    def once(self) -> None:
+        """Run the smallest batch there is."""
+        self._order({"once": True})
+
+    def answer(self) -> object:
+        """What the subject answers now."""
+        return self._order({"answer": True})["answer"]
+
+    def close(self) -> None:
+        """End the subject; what it had queued is delivered."""
+        self._order({"close": True})
+
+    def _order(self, order: Mapping[str, object]) -> dict[str, object]:
+        self._told.write(json.dumps(order) + "\n")
+        self._told.flush()
+        line = self._heard.readline()
+        if not line:
+            raise RuntimeError(f"the worker ended with status {self._process.wait(10)} at {order}")
+        answered: dict[str, object] = json.loads(line)
+        return answered
+
+
+@contextmanager
+def running(url: str) -> Iterator[tuple[Running, Running]]:
+    """Run one worker per side, vendor first, against the service at ``url``."""
+    with ExitStack() as stack:
+        yield stack.enter_context(_worker(VENDOR, url)), stack.enter_context(_worker(OURS, url))
+
+
+@contextmanager
+def _worker(side: Side, url: str) -> Iterator[Running]:
+    command = [str(side.python), "-m", "tests.benchmarks.worker", side.root, url]
+    with subprocess.Popen(
+        command, env=_environment(), cwd=_TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Running(process, process.stdin, process.stdout)
+        except BaseException:
+            process.kill()
+            raise

@@ -1,0 +1,238 @@
+"""What is timed: each function prepares one thing of a package and gives it as a `Subject`.
+
+Written once for both packages, since they share their names; runs inside a worker, in either's interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import import_module
+from itertools import repeat
+from time import perf_counter
+from typing import Any
+
+__all__ = ["SUBJECTS", "Package", "Subject"]
+
+# The vendor's buffer sends inside the caller's ``track`` at 100 events: a section stays below, so that enqueueing is timed.
+_WARM_UP, _SECTION = 10, 80
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to time in one package."""
+
+    run: Callable[[int], float]
+    """Do it so many times; the seconds that took. A wrong answer raises."""
+    answer: Callable[[], object]
+    """What it answers now, to be compared with what the row expects: JSON."""
+    close: Callable[[], object]
+    section: int = 1
+    """``run`` takes multiples of this."""
+    most_sections: int = 10_000_000
+    """For subjects whose untimed half is long."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One of the two packages, and the service its clients ask."""
+
+    root: str
+    """Import root; also the API key of its clients, by which the service tells the two apart."""
+    url: str
+
+    def module(self, name: str) -> Any:
+        """Import one of its modules, e.g. ``"client"``."""
+        return import_module(f"{self.root}.{name}")
+
+    def client(self) -> Any:
+        """Make a sync client: defaults throughout, the logger at WARNING."""
+        return self.module("client").Schematic(self.root, self._config("SchematicConfig"))
+
+    def async_client(self) -> Any:
+        """Make an async client, likewise; call it inside the loop, the vendor's needs that."""
+        return self.module("client").AsyncSchematic(self.root, self._config("AsyncSchematicConfig"))
+
+    def _config(self, name: str) -> Any:
+        config = getattr(self.module("client"), name)
+        return config(base_url=self.url, event_capture_url=self.url, log_level=logging.WARNING)
+
+
+def cached_check(package: Package) -> Subject:
+    """`check_flag` answered by the flag-check cache, sync."""
+    client = package.client()
+    check = client.check_flag
+
+    def run(count: int) -> float:
+        value = None
+        started = perf_counter()
+        for _ in repeat(None, count):
+            value = check("exports", company={"id": "acme"}, user={"id": "ada"})
+        spent = perf_counter() - started
+        return _timed(spent, value)
+
+    def answer() -> object:
+        return [check("exports", company={"id": company}, user={"id": "ada"}) for company in ("acme", "globex")]
+
+    return Subject(run, answer, client.shutdown)
+
+
+def cached_check_async(package: Package) -> Subject:
+    """`check_flag` answered by the flag-check cache, async."""
+    loop = _Loop()
+    client = loop.run(_made(package))
+    check = client.check_flag
+
+    async def batch(count: int) -> float:
+        value = None
+        started = perf_counter()
+        for _ in repeat(None, count):
+            value = await check("exports", company={"id": "acme"}, user={"id": "ada"})
+        spent = perf_counter() - started
+        return _timed(spent, value)
+
+    async def answer() -> object:
+        return [await check("exports", company={"id": company}, user={"id": "ada"}) for company in ("acme", "globex")]
+
+    return Subject(lambda count: loop.run(batch(count)), lambda: loop.run(answer()), lambda: loop.end(client))
+
+
+def track(package: Package) -> Subject:
+    """`track` up to the return of the call, sync; each section meets an empty queue."""
+    queued = _Queued(package)
+    client = package.client()
+
+    def run(count: int) -> float:
+        nonlocal client
+        spent = 0.0
+        for _ in range(count // _SECTION):
+            for options in queued.options(_WARM_UP):
+                client.track("export_created", company={"id": "acme"}, user={"id": "ada"}, quantity=1, options=options)
+            prepared = queued.options(_SECTION)
+            started = perf_counter()
+            for options in prepared:
+                client.track("export_created", company={"id": "acme"}, user={"id": "ada"}, quantity=1, options=options)
+            spent += perf_counter() - started
+            if hasattr(client, "flush"):
+                client.flush()
+            else:
+                client.shutdown()
+                client = package.client()
+        return spent
+
+    def close() -> None:
+        client.shutdown()
+
+    return Subject(run, lambda: queued.total, close, _SECTION, 200)
+
+
+def track_async(package: Package) -> Subject:
+    """`track` up to the return of the call, async; each section meets an empty queue."""
+    queued = _Queued(package)
+    loop = _Loop()
+    client = loop.run(_made(package))
+
+    async def batch(count: int) -> float:
+        nonlocal client
+        spent = 0.0
+        for _ in range(count // _SECTION):
+            track = client.track
+            for options in queued.options(_WARM_UP):
+                await track("export_created", company={"id": "acme"}, user={"id": "ada"}, quantity=1, options=options)
+            prepared = queued.options(_SECTION)
+            started = perf_counter()
+            for options in prepared:
+                await track("export_created", company={"id": "acme"}, user={"id": "ada"}, quantity=1, options=options)
+            spent += perf_counter() - started
+            if hasattr(client, "flush"):
+                await client.flush()
+            else:
+                await client.shutdown()
+                client = package.async_client()
+        return spent
+
+    return Subject(lambda count: loop.run(batch(count)), lambda: queued.total, lambda: loop.end(client), _SECTION, 200)
+
+
+def verify_1_kb(package: Package) -> Subject:
+    """`verify_signature` on a body of 1 KB."""
+    return _verify(package, 1_000)
+
+
+def verify_100_kb(package: Package) -> Subject:
+    """`verify_signature` on a body of 100 KB."""
+    return _verify(package, 100_000)
+
+
+def _verify(package: Package, size: int) -> Subject:
+    module = package.module("webhook_utils")
+    verify = module.verify_signature
+    secret, timestamp = "whsec_benchmark", str(int(time.time()))
+    body = b'{"action": "test.send", "body": {"text": "'.ljust(size - 3, b"x") + b'"}}'
+    signature = hmac.new(secret.encode(), body + b"+" + timestamp.encode(), hashlib.sha256).hexdigest()
+
+    def run(count: int) -> float:
+        started = perf_counter()
+        for _ in repeat(None, count):
+            verify(body, signature, timestamp, secret)
+        return perf_counter() - started
+
+    def answer() -> object:
+        verify(body, signature, timestamp, secret)
+        try:
+            verify(body.replace(b"x", b"y", 1), signature, timestamp, secret)
+        except module.WebhookSignatureError:
+            return "genuine accepted, tampered refused"
+        return "tampered accepted"
+
+    return Subject(run, answer, lambda: None)
+
+
+class _Queued:
+    """Options of the events to come, each with its own idempotency key; counts them."""
+
+    def __init__(self, package: Package) -> None:
+        self._options = package.module("client").TrackOptions
+        self._sent_at = datetime.now(timezone.utc)
+        self.total = 0
+
+    def options(self, count: int) -> list[Any]:
+        first, self.total = self.total, self.total + count
+        return [self._options(idempotency_key=f"b-{n}", sent_at=self._sent_at) for n in range(first, self.total)]
+
+
+class _Loop:
+    """One event loop kept over all batches, as an application would."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._loop.run_until_complete(work)
+
+    def end(self, client: Any) -> None:
+        self.run(client.shutdown())
+        self._loop.close()
+
+
+async def _made(package: Package) -> Any:
+    return package.async_client()
+
+
+def _timed(spent: float, value: object) -> float:
+    if value is not True:
+        raise AssertionError(f"timed a wrong answer: {value!r}")
+    return spent
+
+
+SUBJECTS: dict[str, Callable[[Package], Subject]] = {
+    subject.__name__: subject
+    for subject in (cached_check, cached_check_async, track, track_async, verify_1_kb, verify_100_kb)
+}
+"""By name, as a worker is asked for them."""

@@ -1,0 +1,41 @@
+"""The table that a run prints."""
+
+from __future__ import annotations
+
+from tests.benchmarks.rows import Measured, Row
+
+__all__ = ["heading", "is_reached", "line", "verdict"]
+
+_COLUMNS = "{what:<44}  {vendor:>12}  {ours:>12}  {ratio:>7}  {bar:>7}  {moonshot:>8}  {verdict}"
+
+
+def heading() -> str:
+    """Name the columns."""
+    return _COLUMNS.format(
+        what="what", vendor="vendor", ours="ours", ratio="ratio", bar="bar", moonshot="moonshot", verdict="verdict"
+    )
+
+
+def line(row: Row, measured: Measured) -> str:
+    """Show one row."""
+    return _COLUMNS.format(
+        what=row.what,
+        vendor=f"{measured.vendor:.4g} {row.unit}",
+        ours=f"{measured.ours:.4g} {row.unit}",
+        ratio=f"{measured.ratio:.2f} x",
+        bar=f"{row.bar:g} x",
+        moonshot=f"{row.moonshot:g} x",
+        verdict=verdict(row, measured),
+    )
+
+
+def is_reached(row: Row, measured: Measured) -> bool:
+    """Tell whether the bar is reached."""
+    return measured.ratio >= row.bar
+
+
+def verdict(row: Row, measured: Measured) -> str:
+    """Give ``"moonshot"``, ``"bar"`` or ``"BELOW BAR"``."""
+    if measured.ratio >= row.moonshot:
+        return "moonshot"
+    return "bar" if is_reached(row, measured) else "BELOW BAR"

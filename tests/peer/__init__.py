@@ -1,0 +1,1 @@
+"""The vendor's own client against our local server."""
