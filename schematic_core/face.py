@@ -46,6 +46,7 @@ class Face:
         self._refuse(settings)
         self._runtime = Runtime(settings)
         self._desk = self._runtime.desk
+        self._record = self._runtime.events.track
 
     def _refuse(self, settings: Settings) -> None:
         """Raise ``ConfigurationError`` for settings that this face cannot use."""
@@ -63,7 +64,7 @@ class Face:
     def of_runtime(cls, runtime: Runtime) -> Self:
         """Give a face of a client that is already there."""
         face = cls.__new__(cls)
-        face.__dict__.update(_runtime=runtime, _desk=runtime.desk)
+        face.__dict__.update(_runtime=runtime, _desk=runtime.desk, _record=runtime.events.track)
         return face
 
     def __getattr__(self, name: str) -> object:
@@ -126,6 +127,6 @@ class Face:
         """Give the fresh answer to a question written like an earlier one; what is odd is left to the slow path."""
         try:
             answer = self._desk.aliases.get(raw_question(flag_key, company, user))
-        except (TypeError, AttributeError):
+        except Exception:  # noqa: BLE001 - keys may be objects of any kind, and the slow path says what is wrong with them
             return None
         return answer.result if answer is not None and answer.fresh_until > _monotonic() else None

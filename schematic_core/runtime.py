@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from schematic_core import lifecycle
@@ -18,7 +19,7 @@ from schematic_core.checks.defaults import FlagDefaults
 from schematic_core.checks.desk import Desk
 from schematic_core.checks.flow import CheckFlow, CheckRules
 from schematic_core.checks.outcome import Health
-from schematic_core.checks.question import Context, Question, Subject, ask, context, is_plain, raw_question
+from schematic_core.checks.question import Context, Question, Subject, ask, context, is_written_as, raw_question
 from schematic_core.checks.sync import BackgroundThreads, SyncPorts, drive
 from schematic_core.checks.tiers import Tiers
 from schematic_core.config import Settings
@@ -61,21 +62,22 @@ class Runtime:
         random: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
-        self.log = _client_log(settings)
-        self.is_closed = False
+        self.log: logging.Logger | logging.LoggerAdapter[logging.Logger] = _client_log(settings)
+        self.is_closed: bool = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._clock = clock
         self._warned_of_keys = False
-        self.defaults = FlagDefaults(settings.flag_defaults, self.log)
+        self.defaults: FlagDefaults = FlagDefaults(settings.flag_defaults, self.log)
         self._namespace = f"{settings.base_url}\n{settings.api_key}"  # only ever used hashed
         size, ttl, tiers = _cache_plan(settings)
-        self.desk = Desk(
+        self.desk: Desk = Desk(
             lambda: Answers(size, ttl, settings.not_found_ttl, settings.serve_stale),
             clock,
+            _utc_now,
             remembers=settings.cache_providers != (),
         )
         self._tiers = Tiers(tiers, self.log)
-        self.flow = CheckFlow(
+        self.flow: CheckFlow = CheckFlow(
             CheckRules(settings.check_timeout, ttl, self._namespace),
             self.desk,
             self._tiers,
@@ -85,10 +87,10 @@ class Runtime:
             clock,
             _utc_now,
         )
-        self.executor = SyncExecutor(settings)
+        self.executor: SyncExecutor = SyncExecutor(settings)
         self._threads = BackgroundThreads()
-        self.ports = SyncPorts(self.executor, self.desk, self._threads, clock, self._await_on_loop)
-        self.events = EventSender(settings, on_acknowledged=self._usage_recorded, log=self.log)
+        self.ports: SyncPorts = SyncPorts(self.executor, self.desk, self._threads, clock, self._await_on_loop)
+        self.events: EventSender = EventSender(settings, on_acknowledged=self._usage_recorded, log=self.log)
         lifecycle.register(self)
 
     @cached_property
@@ -128,29 +130,33 @@ class Runtime:
             return known
         try:
             return ask(flag_key, company, user, options)
-        except InvalidKeys as error:
+        except Exception as error:  # noqa: BLE001 - keys may be objects of any kind
             return self._refuse(flag_key, options, error)
 
     def ask_many(
         self, flag_keys: Iterable[str] | None, company: Keys | None, user: Keys | None, options: CheckFlagOptions | None
     ) -> tuple[list[str] | None, Context] | list[CheckResult]:
         """Give the flags and the context to put to the flow, or the answers when there is nothing to ask."""
-        given = None if flag_keys is None else list(flag_keys)
+        try:
+            given = _listed(flag_keys)
+        except Exception as error:  # noqa: BLE001 - any iterable of the caller's
+            return [self._refuse(flag_keys, options, error)]
         keys = self.defaults.known() if given is None else given
         if self.is_closed or self.settings.offline:
             return [answer for key in keys if (answer := self._without_asking(key, options))]
         try:
-            for key in keys:
-                ask(key, company, user, options)
-            return given, context(company, user)
-        except InvalidKeys as error:
+            asked = [ask(key, company, user, options).flag_key for key in keys]
+            return None if given is None else asked, context(company, user)
+        except Exception as error:  # noqa: BLE001 - keys may be objects of any kind
             return [self._refuse(key, options, error) for key in keys]
 
     def remember_raw(self, question: Question, company: Keys | None, user: Keys | None) -> None:
         """Let the same question, written the same way, find its answer by one look-up."""
-        if not question.is_preflight:
+        if question.is_preflight:
+            return
+        with suppress(Exception):  # the caller's mappings may have changed into anything meanwhile
             raw = raw_question(question.flag_key, company, user)
-            if is_plain(raw):
+            if is_written_as(question, raw):
                 self.desk.alias(raw, question.subject)
 
     def purge(
@@ -242,13 +248,14 @@ class Runtime:
         reason = REASON_CLOSED if self.is_closed else REASON_OFFLINE
         return CheckResult(value=self.defaults.of(flag_key, options), reason=reason, flag_key=str(flag_key))
 
-    def _refuse(self, flag_key: object, options: CheckFlagOptions | None, error: InvalidKeys) -> CheckResult:
+    def _refuse(self, flag_key: object, options: CheckFlagOptions | None, error: Exception) -> CheckResult:
+        fault = str(error) if isinstance(error, InvalidKeys) else f"reading the keys raised {type(error).__name__}"
         if not self._warned_of_keys:
             self._warned_of_keys = True
-            self.log.warning("a check was asked wrongly and answers its default: %s", error, stacklevel=5)
+            self.log.warning("a check was asked wrongly and answers its default: %s", fault, stacklevel=5)
         value = self.defaults.of(flag_key, options)
         key = flag_key if isinstance(flag_key, str) else type(flag_key).__name__
-        return CheckResult(value=value, reason=REASON_INVALID_KEYS, flag_key=key, error=str(error))
+        return CheckResult(value=value, reason=REASON_INVALID_KEYS, flag_key=key, error=fault)
 
     def _usage_recorded(self, companies: Iterable[Mapping[str, str]]) -> None:
         tokens = {token for keys in companies for token in _tokens("company", "company_id", keys, None)}
@@ -258,12 +265,14 @@ class Runtime:
     def _forget(self, subjects: list[Subject]) -> int:
         if subjects and self._tiers:
             rows = [check_row(self._namespace, *subject) for subject in subjects]
+            forever = float("inf")  # each step has the bound of its kind
             if self.loop is not None and self.loop.is_running():
                 import asyncio
 
-                asyncio.run_coroutine_threadsafe(self._tiers.forget(rows, self.async_ports.invoke), self.loop)
+                forgetting = self._tiers.forget(rows, partial(self.async_ports.invoke, forever))
+                asyncio.run_coroutine_threadsafe(forgetting, self.loop)
             else:
-                drive(self._tiers.forget(rows, self.ports.invoke))
+                drive(self._tiers.forget(rows, partial(self.ports.invoke, forever)))
         return len(subjects)
 
     def _await_on_loop(self, value: Coroutine[Any, Any, Any], timeout: float) -> Any:
@@ -291,6 +300,12 @@ def _cache_plan(settings: Settings) -> tuple[int, float, list[Any]]:
     local = own[0].local if isinstance(own[0], AsyncLocalCache) else own[0]
     assert isinstance(local, LocalCache)
     return local.max_size, local.ttl / 1000, others
+
+
+def _listed(flag_keys: Iterable[str] | None) -> list[str] | None:
+    if isinstance(flag_keys, (str, bytes)):
+        raise InvalidKeys(f"flag_keys must be several keys, e.g. ['exports'], not one {type(flag_keys).__name__}")
+    return None if flag_keys is None else list(flag_keys)
 
 
 def _tokens(pair_kind: Any, id_kind: Any, keys: Keys | None, id_: str | None) -> list[Token]:

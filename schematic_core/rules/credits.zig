@@ -47,7 +47,8 @@ fn costOf(question: *const Question, base: Base, condition: *const Condition) Co
     const rate = condition.consumption_rate;
     if (condition.event_subtype.isGiven()) {
         const quantity = question.eventQuantity(base, condition.event_subtype);
-        if (quantity > 0) return .{ .amount = @as(f64, @floatFromInt(quantity)) * rate };
+        // A sum, as that of more than one quantity would be: it is never -0.0.
+        if (quantity > 0) return .{ .amount = 0.0 + @as(f64, @floatFromInt(quantity)) * rate };
     }
     const usage = question.usage();
     return .{ .amount = if (usage > 0) @as(f64, @floatFromInt(usage)) * rate else rate };

@@ -57,7 +57,8 @@ fn readModel(comptime Model: type, reader: *Reader, out: *Model) Error!void {
 }
 
 fn readField(comptime Model: type, comptime field: Field, reader: *Reader, out: *Model) Error!void {
-    if (field.need != .required and try reader.takeNull()) return;
+    const may_be_null = field.need == .optional or field.need == .defaulted;
+    if (may_be_null and try reader.takeNull()) return;
     if (field.as == void) return readValue(@FieldType(Model, field.name), reader, &@field(out, field.name));
     const mark = scratch.mark();
     var dropped: field.as = .{};

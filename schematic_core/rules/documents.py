@@ -97,9 +97,16 @@ def _event(event_usage: Mapping[str, Any] | EventUsageLike) -> dict[str, Any]:
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong(name, "a number", value)
-    if not math.isfinite(value):
-        raise EngineError(f"rejected options: {name} must be finite, got {value!r}", code="out_of_range", path=name)
+    if not _is_finite(value):
+        raise EngineError(f"rejected options: {name} must be a finite double", code="out_of_range", path=name)
     return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond every double
+        return False
 
 
 def _units(name: str, value: object) -> int:

@@ -93,17 +93,18 @@ class Engine:
 
     def put_company(self, document: bytes) -> Handle | None:
         """Hold a company, given as JSON text in UTF-8; 8 MiB at most. None for ``null``."""
-        handle = self._put("company", document)
-        return handle if handle.number else None
+        return self._put_or_none("company", document)
 
     def put_user(self, document: bytes) -> Handle | None:
         """Hold a user, given as JSON text in UTF-8; 8 MiB at most. None for ``null``."""
-        handle = self._put("user", document)
-        return handle if handle.number else None
+        return self._put_or_none("user", document)
 
-    def put_options(self, document: bytes) -> Handle:
-        """Hold preflight options, e.g. ``b'{"usage": 2, "credit_cost": {"bcrd_1": 2.5}}'``; all fields may be missing."""
-        return self._put("options", document)
+    def put_options(self, document: bytes) -> Handle | None:
+        """Hold preflight options, e.g. ``b'{"usage": 2, "credit_cost": {"bcrd_1": 2.5}}'``. None for ``null``.
+
+        All fields may be missing. ``usage`` and ``event_usage`` may be null, ``credit_cost`` and what is in it may not.
+        """
+        return self._put_or_none("options", document)
 
     def drop(self, handle: Handle) -> None:
         """Free a document, now or with the next call. Never waits and never raises, so finalisers may use it."""
@@ -265,6 +266,10 @@ class Engine:
         _check_size(kind, document)
         with self._running() as instance:
             return Handle(instance.put(kind, document), instance.life)
+
+    def _put_or_none(self, kind: str, document: bytes) -> Handle | None:
+        handle = self._put(kind, document)
+        return handle if handle.number else None
 
 
 def _evaluate(instance: engine_instance.Instance, numbers: list[int], now_ms: int) -> Evaluation:

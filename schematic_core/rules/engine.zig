@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `abi() -> i32` | the version of this interface |
 //! | `input(size) -> i32` | where to write a document of that size, 0 when it is too large |
-//! | `put_flag(size)`, `put_company(size)`, `put_user(size)`, `put_options(size) -> i32` | reads the written document: a handle above 0; 0 for a company or user that is `null`; a failure code below 0 with the rest in the error block |
+//! | `put_flag(size)`, `put_company(size)`, `put_user(size)`, `put_options(size) -> i32` | reads the written document: a handle above 0; 0 for a company, user or options document that is `null`; a failure code below 0 with the rest in the error block |
 //! | `drop(handle) -> i32` | frees an entity; nothing for a handle that is not valid. 0 |
 //! | `check(flag, company, user, options, now_millis: i64) -> i32` | fills the answer block; handle 0 means "not given". 0, or -1 when a handle is not valid |
 //! | `text(kind, handle, slot) -> i32` | the length of a text written at `text_block()`, or -1 when there is none |
@@ -73,7 +73,7 @@ fn put(comptime Root: type, kind: handles.Kind, size: u32) i32 {
 fn tryPut(comptime Root: type, kind: handles.Kind, size: u32) failure.Error!i32 {
     failure.reset();
     if (size > scratch.max_document) return failure.reject(.too_large, .none, 0);
-    const finished = try decode.document(Root, scratch.document[0..size], kind == .company or kind == .user);
+    const finished = try decode.document(Root, scratch.document[0..size], kind != .flag);
     return if (finished) |bytes| handles.hold(kind, bytes) else 0;
 }
 

@@ -146,7 +146,7 @@ class Instance:
         return route.put("put_flag", self._input, b"[]") < 0
 
     def put(self, kind: str, document: bytes) -> int:
-        """Hold a document. Gives its number, 0 for a company or user that is ``null``; raises ``EngineError``."""
+        """Hold a document. Gives its number, 0 for anything but a flag that is ``null``; raises ``EngineError``."""
         self._checks_left = 0
         self._route.refuel(_FUEL_OF_PUT)
         number = self._route.put(f"put_{kind}", self._input, document)

@@ -233,6 +233,6 @@ pub const Options = extern struct {
     pub const fields = [_]Field{
         .{ .name = "usage", .need = .optional },
         .{ .name = "event_usage", .need = .optional },
-        .{ .name = "credit_cost", .need = .defaulted },
+        .{ .name = "credit_cost", .need = .not_null },
     };
 };

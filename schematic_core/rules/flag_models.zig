@@ -15,8 +15,9 @@ const Optional = image.Optional;
 const Text = image.Text;
 const Order = std.math.Order;
 
-/// What a missing or null field does: reject the document, stay absent, or take the record's default.
-pub const Need = enum { required, optional, defaulted };
+/// What a missing or null field does: reject the document, stay absent, or take the record's default; or the default
+/// when missing, but reject when null.
+pub const Need = enum { required, optional, defaulted, not_null };
 
 pub const Field = struct {
     name: []const u8,

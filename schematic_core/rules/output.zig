@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const image = @import("image.zig");
+const numbers = @import("numbers.zig");
 const scratch = @import("scratch.zig");
 
 const Base = image.Base;
@@ -29,6 +30,13 @@ pub const Output = struct {
         const room = self.buffer[self.used..];
         if (room.len < longest_number) return error.TooLarge;
         self.used += (std.fmt.bufPrint(room, format, arguments) catch return error.TooLarge).len;
+    }
+
+    /// The shortest decimal that reads back as the double, no exponent; of two equally near, the one away from zero.
+    pub fn putDecimal(self: *Output, value: f64) Error!void {
+        const start = self.used;
+        try self.print("{d}", .{value});
+        numbers.takeUpperOfTie(self.buffer[start..self.used], value);
     }
 
     /// A name with spaces for underscores.

@@ -140,7 +140,7 @@ fn putPolicyReason(out: *Output, found: FoundPolicy, cost: f64) Error!void {
 }
 
 fn putCredits(out: *Output, amount: f64) Error!void {
-    try out.print("{d}", .{amount});
+    try out.putDecimal(amount);
     try out.put(if (amount == 1) " credit" else " credits");
 }
 

@@ -190,6 +190,27 @@ def test_the_first_breached_policy_is_echoed_as_it_was_given() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("rate", "options", "cost"),
+    [
+        (-0.0, {"event_usage": {"event_subtype": "ev", "quantity": 2}}, "0"),
+        (-1e-300, {"event_usage": {"event_subtype": "ev", "quantity": 2}}, "-0." + "0" * 299 + "2"),
+        (-0.0, {"usage": 2}, "-0"),
+        (-0.0, {}, "-0"),
+        (2, {"credit_cost": {"cr": -0.0}}, "-0"),
+    ],
+)
+def test_a_cost_by_events_is_never_a_negative_zero(rate: float, options: dict[str, Any], cost: str) -> None:
+    """It is the start of a sum; the other costs keep their sign."""
+    asked = flag(rule("standard", draw(rate, event_subtype="ev")))
+
+    result = check(asked, owner(100, None, policy(-1)), now=NOW, **options)
+
+    assert result.reason == f"A draw of {cost} credits exceeds the company limit of -1 credits per request"
+    assert result.credit_spend_policy is not None
+    assert str(result.credit_spend_policy["cost"]).startswith("-") is cost.startswith("-")
+
+
 def test_an_infinite_cost_is_echoed_as_null() -> None:
     """JSON has no infinity."""
     result = check(flag(rule("standard", draw(1e308))), owner(1, None, policy(1)), now=NOW, usage=100)

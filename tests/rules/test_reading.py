@@ -10,7 +10,6 @@ import pytest
 
 from schematic_core.errors import EngineError
 from schematic_core.rules import check
-from schematic_core.values import EventUsage
 from tests.rules.models import NOW, company, condition, definition, flag, metric, policy, rule, trait, user
 
 ENTITLEMENT = {"feature_id": "feat", "feature_key": "key_1", "value_type": "numeric"}
@@ -337,35 +336,6 @@ def test_models_write_themselves() -> None:
 def test_null_entities_are_absent() -> None:
     """None and the text of a null alike."""
     assert check(flag(), "null", b" null ", now=NOW) == check(flag(), None, None, now=NOW)
-
-
-REFUSED_QUANTITIES: list[Any] = [True, "1", float("nan"), float("inf")]
-REFUSED_OPTIONS: dict[str, list[Any]] = {
-    "usage": [True, "1", float("nan"), float("inf"), 2**63, 1e300, [], 1j],
-    "event_usage": [
-        *[5, "ev", {"event_subtype": "ev"}, {"quantity": 1}, {"eventSubtype": "ev", "quantity": 1}],
-        *[{"event_subtype": "ev", "quantity": quantity} for quantity in [*REFUSED_QUANTITIES, None]],
-    ],
-    "credit_cost": [5, [], {"\ud800": 2}, *[{"cr": cost} for cost in REFUSED_QUANTITIES]],
-}
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [(option, value) for option, values in REFUSED_OPTIONS.items() for value in values]
-)
-def test_options_are_refused(option: str, value: Any) -> None:
-    """Quantities are finite numbers, and not booleans."""
-    options: dict[str, Any] = {option: value}
-    with pytest.raises(EngineError):
-        check(flag(), now=NOW, **options)
-
-
-def test_unset_options_are_dropped() -> None:
-    """None at the top and inside credit_cost; objects may stand for event usage."""
-    check(flag(), now=NOW, usage=None, event_usage=None, credit_cost={"cr": None})
-
-    tested = condition("metric", event_subtype="ev", metric_value=2)
-    assert check(flag(rule("standard", tested)), company(), now=NOW, event_usage=EventUsage("ev", 1.5)).value
 
 
 def test_the_clock_must_be_an_aware_datetime() -> None:
