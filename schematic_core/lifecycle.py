@@ -3,6 +3,10 @@
 Parts are held weakly, so that registering keeps nothing alive. The two hooks are installed once, with the first part.
 There is no hook before a fork and none in the parent: every subprocess would trigger it.
 
+Two things are beyond the parts. A child of `multiprocessing` ends without the interpreter's exit, so the exit is hooked
+into its own end as well. And a thread that was importing a module when another one forked leaves that import locked in
+the child for ever; since our parts import on background threads, the child unlocks it.
+
 An interpreter that runs no fork hooks (uWSGI without ``--py-call-osafterfork``) tells nobody here; parts with a thread
 compare the process id as well, when they would wake it.
 """
@@ -12,9 +16,11 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
+import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
 __all__ = ["EXIT_TIMEOUT", "ExitPart", "Part", "register", "unregister"]
@@ -47,19 +53,21 @@ class ExitPart(Part, Protocol):
 
 
 _parts: WeakSet[Part] = WeakSet()
-_is_hooked = False
+_hooked_pid: int | None = None
 
 
 def register(part: Part) -> None:
     """Let ``part`` hear of forks, and of the exit when it is an `ExitPart`; twice is once."""
-    global _is_hooked  # noqa: PLW0603 - process state is this module's purpose
+    global _hooked_pid  # noqa: PLW0603 - process state is this module's purpose
     _parts.add(part)
-    if _is_hooked:
+    if _hooked_pid == os.getpid():
         return
-    _is_hooked = True
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork_in_child)
-    atexit.register(_at_exit)
+    if _hooked_pid is None:
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_after_fork_in_child)
+        atexit.register(_at_exit)
+    _hooked_pid = os.getpid()
+    _hook_multiprocessing()
 
 
 def unregister(part: Part) -> None:
@@ -67,14 +75,42 @@ def unregister(part: Part) -> None:
     _parts.discard(part)
 
 
+def _hook_multiprocessing() -> None:
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
+        util.Finalize(None, _at_exit, exitpriority=0)
+
+
 def _after_fork_in_child() -> None:
-    for part in list(_parts):
+    _contained(_unlock_imports)
+    for part in _present():
         _contained(part.after_fork_in_child)
+
+
+def _unlock_imports() -> None:
+    """Free the modules that threads of the parent were importing, and forget what they had loaded of them."""
+    locks: dict[str, Any] = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    survivor = threading.get_ident()
+    for name, reference in list(locks.items()):
+        lock = reference()
+        if lock is None or lock.owner in (None, survivor):
+            continue
+        del locks[name]
+        for loaded in [loaded for loaded in sys.modules if f"{loaded}.".startswith(f"{name}.")]:
+            del sys.modules[loaded]
+
+
+def _present() -> list[Part]:
+    while True:
+        try:
+            return list(_parts)
+        except RuntimeError:  # another thread registered a part meanwhile
+            continue
 
 
 def _at_exit() -> None:
     deadline = time.monotonic() + EXIT_TIMEOUT
-    parts = [part for part in list(_parts) if isinstance(part, ExitPart)]
+    parts = [part for part in _present() if isinstance(part, ExitPart)]
     for part in parts:
         _contained(part.begin_exit, deadline)
     for part in parts:

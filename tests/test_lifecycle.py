@@ -100,3 +100,48 @@ def test_subprocesses_trigger_no_hook() -> None:
 
     assert part.forks == 0
     lifecycle.unregister(part)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_can_import_what_a_thread_of_the_parent_was_importing(tmp_path: Path) -> None:
+    """Python leaves such a module locked in the child, by a thread that exists no more."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "__init__.py").write_text(
+        "import gate, slow.part\ngate.started.set()\nassert gate.go.wait(20)\nvalue = slow.part.value\n"
+    )
+    (tmp_path / "slow" / "part.py").write_text("value = 7\n")
+    program = f"""
+import os, signal, sys, threading, types
+sys.path.insert(0, {str(tmp_path)!r})
+sys.modules["gate"] = gate = types.ModuleType("gate")
+gate.started, gate.go = threading.Event(), threading.Event()
+from schematic_core import lifecycle
+
+class Part:
+    def after_fork_in_child(self): pass
+
+part = Part()
+lifecycle.register(part)
+threading.Thread(target=lambda: __import__("slow"), daemon=True).start()
+assert gate.started.wait(20)
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    gate.go = threading.Event()
+    gate.go.set()
+    import slow
+    os._exit(slow.value)
+gate.go.set()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        check=True,
+    )
+
+    assert run.stdout == "7\n", run.stderr

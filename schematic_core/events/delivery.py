@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schematic_core._version import __version__
 from schematic_core.events.codec import assemble
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["REQUEST_TIMEOUT", "Delivery"]
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds of each of connecting, writing and reading; a factory's client brings its own."""
+"""Seconds one request may take; a factory's client brings its own limits of connecting, writing and reading."""
+
+_MAX_ANSWER_BYTES = 65_536
 
 
 class Delivery:
@@ -65,16 +68,15 @@ class Delivery:
         body = assemble(events)
         try:
             try:
-                response = self._request(body, timeout)
+                return self._request(body, timeout)
             except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
                 # Services close idle connections, and the last request of a process must not be lost to that.
-                response = self._request(body, timeout)
+                return self._request(body, timeout)
         except httpx.HTTPError as error:
             return Outcome("retry", detail=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - a user's factory or transport; its events are kept, not lost
             self._log.debug("the HTTP client of the event sender raised", exc_info=True)
             return Outcome("retry", detail=type(error).__name__)
-        return judge(response.status_code, response.headers.get("retry-after"), response.content, now=self._wall())
 
     def close(self) -> None:
         """Close the HTTP client, if one was made."""
@@ -86,14 +88,36 @@ class Delivery:
         except Exception:  # noqa: BLE001 - a user's client; nothing of ours depends on its end
             self._log.debug("the HTTP client of the event sender could not be closed", exc_info=True)
 
-    def _request(self, body: bytes, timeout: float | None) -> httpx.Response:
+    def _request(self, body: bytes, timeout: float | None) -> Outcome:
         import httpx
 
-        client = self._client = self._client or self._make()
-        limit = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
-        return client.post(self._url, content=body, headers=self._headers, timeout=limit, follow_redirects=False)
+        from schematic_core.api.deadline import Until
+        from schematic_core.api.over_httpx import make_client
 
-    def _make(self) -> httpx.Client:
-        import httpx
+        if self._client is None:
+            self._client = make_client() if self._factory is None else self._factory()
+        deadline = time.monotonic() + (REQUEST_TIMEOUT if timeout is None else timeout)
+        if self._factory is None:
+            limit: Any = Until.at(deadline)
+        else:
+            limit = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
+        with self._client.stream(
+            "POST", self._url, content=body, headers=self._headers, timeout=limit, follow_redirects=False
+        ) as answer:
+            text = _beginning(answer, deadline)
+            return judge(answer.status_code, answer.headers.get("retry-after"), text, now=self._wall())
 
-        return httpx.Client(timeout=REQUEST_TIMEOUT) if self._factory is None else self._factory()
+
+def _beginning(answer: httpx.Response, deadline: float) -> bytes:
+    """Give the first part of the body: the status says what became of the events, whatever its body is or does."""
+    import httpx
+
+    text = b""
+    try:
+        for part in answer.iter_bytes():
+            text += part
+            if len(text) > _MAX_ANSWER_BYTES or time.monotonic() >= deadline:
+                break
+    except httpx.HTTPError:
+        return text
+    return text

@@ -11,9 +11,7 @@ from schematic_core.values import IdentifyOptions, TrackOptions
 from schematic_core.wire import plain
 
 __all__ = [
-    "INSTANT",
     "PLAIN",
-    "TEXT",
     "Unfit",
     "check_identify_options",
     "check_track",
@@ -24,9 +22,6 @@ __all__ = [
 
 PLAIN = frozenset({str, int, float, bool, type(None)})
 """Types whose values need no copy and no translation."""
-
-TEXT = frozenset({str, type(None)})
-INSTANT = frozenset({datetime, type(None)})
 
 
 class Unfit(Exception):

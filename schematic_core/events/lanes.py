@@ -40,7 +40,7 @@ class Lanes:
     def __init__(self) -> None:
         self._usage = _Lane()
         self._checks = _Lane()
-        self.ready_bytes = 0
+        self.ready_bytes: int = 0
         """Bytes of the serialised events."""
 
     def __len__(self) -> int:

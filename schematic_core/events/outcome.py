@@ -34,7 +34,7 @@ def judge(status: int, retry_after: str | None, body: bytes, *, now: float) -> O
     if status in _SUCCESS:
         return Outcome("acknowledged", status)
     kind: OutcomeKind = "retry" if status >= _SERVER_ERROR else _BY_STATUS.get(status, "refused")
-    if status == _BAD_REQUEST and b"too large" in body.lower():
+    if status == _BAD_REQUEST and b"batch too large" in body.lower():
         kind = "too_many"
     return Outcome(
         kind, status, f"HTTP status {status}", retry_after_seconds(retry_after, now) if kind == "retry" else None

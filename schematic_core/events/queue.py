@@ -75,6 +75,7 @@ class EventQueue:
         self._attempt = 0
         self._trouble: str | None = None
         self._is_overflowing = False
+        self._is_resting = False
         self._deadline: float | None = None
         self._is_given_up = False
         self._is_done = False
@@ -99,11 +100,17 @@ class EventQueue:
 
     @property
     def appetite(self) -> int:
-        """How many more events change what `next` says: one when empty, else what fills a batch or the queue; at least 1."""
+        """How many more events change what `next` says; at least 1.
+
+        One when empty, but for the rest after a round: nothing is due before the period is over, so that a busy process
+        wakes nobody for single events. Otherwise what fills a batch or the queue.
+        """
         count = self.count
         waiting = len(self._lanes)
+        if not count:
+            return min(self._max_batch, self._limits.max_events) if self._is_resting else 1
         to_fill = self._max_batch - waiting if waiting < self._max_batch else self._max_batch
-        return 1 if not count else max(1, min(to_fill, self._limits.max_events - count))
+        return max(1, min(to_fill, self._limits.max_events - count))
 
     def counts(self) -> EventCounts:
         """Give the counters as they are now."""
@@ -131,14 +138,16 @@ class EventQueue:
 
     def push(self, records: Iterable[Record], now: float) -> None:
         """Add records, oldest first, at ``now`` (monotonic seconds); beyond the bound, others are dropped."""
-        was_empty = not self._lanes
+        if self._due is None or not self._lanes:
+            self._due = max(now + min(FIRST_DELAY, self._limits.period), self._last_round + self._limits.period)
         for record in records:
             self._lanes.add(record)
             self._newest = max(self._newest, record[1])
             self._queued += 1
-        if self._due is None or was_empty:
-            self._due = max(now + min(FIRST_DELAY, self._limits.period), self._last_round + self._limits.period)
-        self._make_room()
+        if self._is_done:  # a caller was on its way while the queue was closed
+            self._end()
+        else:
+            self._make_room()
 
     def urge(self, target: float) -> None:
         """Let everything below number ``target`` go without waiting, unless the service itself asked for the wait."""
@@ -178,7 +187,9 @@ class EventQueue:
             return self._encode()
         if self._deadline is not None and not self.count:
             return self._end()
-        return Wait(self._wake_at())
+        rested_at = self._last_round + self._limits.period
+        self._is_resting = not self.count and now < rested_at
+        return Wait(rested_at if self._is_resting else self._wake_at())
 
     def store(self, entries: Sequence[Entry]) -> None:
         """Take the serialised form of what `Encode` gave; records left out count as unserialisable."""

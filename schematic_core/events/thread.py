@@ -12,14 +12,13 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from random import random as _random
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from schematic_core.chance import chance
 from schematic_core.config import Settings
 from schematic_core.events.intake import (
-    INSTANT,
     PLAIN,
-    TEXT,
     Unfit,
     check_identify_options,
     check_track,
@@ -70,7 +69,7 @@ class EventSender:
         log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        random: Callable[[], float] = _random,
+        random: Callable[[], float] = chance,
     ) -> None:
         self._log = log or settings.logger or logging.getLogger("schematic.events")
         self._worker = Worker(settings, weakref.ref(self), log=self._log, clock=clock, wall=wall, random=random)
@@ -127,18 +126,20 @@ class EventSender:
                         break
             if type(event) is not str or not event or (quantity is not None and type(quantity) is not int):
                 event, quantity, options = check_track(event, quantity, options)
-            if options is not None and (
-                type(options) is not TrackOptions
-                or type(options.idempotency_key) not in TEXT
-                or type(options.sent_at) not in INSTANT
-                or options.trusted_client_clock is not None
-                or options.backfill is not None
+            now = 0.0  # nobody reads it beside a time of the caller's own
+            if options is None:
+                now = self._wall()
+            elif not (
+                type(options) is TrackOptions
+                and type(options.idempotency_key) is str
+                and type(options.sent_at) is datetime
+                and options.trusted_client_clock is options.backfill is None
             ):
+                now = self._wall()
                 event, quantity, options = check_track(event, quantity, options)
         except Exception as fault:  # noqa: BLE001 - arguments run the caller's code and may do anything
             return self._reject(fault)
         inbox = worker.inbox
-        now = self._wall()
         inbox.append(("track", next(worker.numbers), now, event, company, user, traits, quantity, options))  # type: ignore[arg-type]  # the loops above narrowed the keys
         if len(inbox) >= worker.notice:
             worker.noticed()

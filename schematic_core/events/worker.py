@@ -16,13 +16,14 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from random import random as _random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 from weakref import ReferenceType
 
 from schematic_core import lifecycle
+from schematic_core.chance import chance
 from schematic_core.config import Settings
 from schematic_core.events.codec import Codec
 from schematic_core.events.delivery import REQUEST_TIMEOUT, Delivery
@@ -86,7 +87,7 @@ class Worker:
         log: Log,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        random: Callable[[], float] = _random,
+        random: Callable[[], float] = chance,
     ) -> None:
         self.refusing: str | None = "offline" if settings.offline else None
         self._owner = owner
@@ -105,12 +106,12 @@ class Worker:
             settings.event_queue_max_bytes,
             settings.event_max_age,
         )
-        self.numbers = itertools.count()  # never starts over: a flush compares them
+        self.numbers: Iterator[int] = itertools.count()  # never starts over: a flush compares them
         self._renew()
 
     def _renew(self) -> None:
         self.inbox: deque[Record] = deque()
-        self.notice = 1
+        self.notice: int = 1
         self.refused: dict[str, int] = {}
         self._queue = EventQueue(self._limits, self._random)
         self._lock = threading.Lock()
@@ -152,14 +153,15 @@ class Worker:
         """Wait until everything queued so far is delivered or lost; see `EventSender.flush`."""
         self._check_process()
         target = next(self.numbers)
-        if not self.inbox and not self._queue.count:
+        if not self._remaining(target):
             return 0
-        self._start()
+        self._start(patience=1.0)
+        waiter = _Waiter(target)
+        self._waiters.append(waiter)  # before the thread is looked for: an ending one answers whoever is in the list
         thread = self._thread
         if thread is None or thread is threading.current_thread():
+            self._discard(waiter)
             return self._remaining(target)
-        waiter = _Waiter(target)
-        self._waiters.append(waiter)
         self._rouse()
         waiter.turn.acquire(timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX))
         self._discard(waiter)
@@ -167,8 +169,9 @@ class Worker:
 
     def counts(self) -> EventCounts:
         """Give the counters."""
-        counts = self._queue.counts()
-        inbox = len(self.inbox)
+        with self._look():
+            counts = self._queue.counts()
+            inbox = len(self.inbox)
         dropped = MappingProxyType({**self.refused, **counts.dropped})
         return EventCounts(counts.queued + inbox, counts.waiting + inbox, counts.sent, counts.retried, dropped)
 
@@ -188,13 +191,20 @@ class Worker:
 
     def finish_exit(self, deadline: float) -> None:
         """Wait for the thread until ``deadline``; without one (it cannot start during an exit), send from here."""
-        thread = self._thread
-        if thread is threading.current_thread():
+        if self._thread is threading.current_thread():
             return
-        if thread is not None and thread.is_alive():
-            thread.join(max(0.0, deadline - self._clock()))
-        elif self.inbox or self._queue.count:
-            self._run()
+        if not self._starting.acquire(
+            timeout=self._until(deadline)
+        ):  # a start under way ends first: one loop at a time
+            return
+        try:
+            thread = self._thread
+            if thread is not None and thread.is_alive():
+                thread.join(self._until(deadline))
+            elif self.inbox or self._queue.count:
+                self._run()
+        finally:
+            self._starting.release()
         lifecycle.unregister(self)
 
     @property
@@ -219,19 +229,28 @@ class Worker:
         if self._pid != os.getpid():
             self._renew()
 
-    def _start(self) -> None:
-        thread = self._thread
-        if (thread is not None and thread.is_alive()) or not self._starting.acquire(blocking=False):
+    def _start(self, *, patience: float = 0.0) -> None:
+        """Start the thread unless there is one; wait ``patience`` seconds for another caller that is starting it."""
+        if self._is_alive() or not self._starting.acquire(timeout=patience):
             return
         try:
+            if self._is_alive():
+                return
             lifecycle.register(self)
-            thread = threading.Thread(target=self._run, name="schematic-events", daemon=True)
-            thread.start()
-            self._thread = thread
+            self._thread = threading.Thread(target=self._run, name="schematic-events", daemon=True)
+            self._thread.start()
         except RuntimeError:  # no thread can start, e.g. during an exit; the exit hook or `close` sends from its own
+            self._thread = None
             self._log.debug("the event sender's thread could not start", exc_info=True)
         finally:
             self._starting.release()
+
+    def _is_alive(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def _until(self, deadline: float) -> float:
+        return min(max(0.0, deadline - self._clock()), threading.TIMEOUT_MAX)
 
     def _run(self) -> None:
         codec = Codec(
@@ -284,7 +303,13 @@ class Worker:
     def _absorb(self, now: float) -> None:
         length = len(self.inbox)
         if length:
-            self._queue.push([self.inbox.popleft() for _ in range(length)], now)
+            self._queue.push(self._arrivals(length), now)
+
+    def _arrivals(self, length: int) -> Iterator[Record]:
+        """Give records of the inbox; each leaves it after it was taken in, so that a signal handler's exit loses none."""
+        for _ in range(length):
+            yield self.inbox[0]
+            self.inbox.popleft()
 
     def _send(self, batch: Batch, delivery: Delivery) -> None:
         timeout = None
@@ -320,7 +345,7 @@ class Worker:
     def _sleep(self, until: float | None) -> None:
         if len(self.inbox) >= self.notice:
             return
-        wait = -1.0 if until is None else min(max(0.0, until - self._clock()), threading.TIMEOUT_MAX)
+        wait = -1.0 if until is None else self._until(until)
         self._wake.acquire(timeout=wait)
 
     def _rouse(self) -> None:
@@ -343,14 +368,21 @@ class Worker:
         return True
 
     def _remaining(self, target: int) -> int:
-        # The wait has an end for the sake of signal handlers that interrupted the very thread that holds the lock.
-        if not self._lock.acquire(timeout=1.0):
-            return self.left
-        try:
+        with self._look() as is_held:
+            if not is_held:
+                return self.left
             self._absorb(self._clock())
-            return self._queue.remaining(target)
+            return 0 if self._queue.is_settled(target) else self._queue.remaining(target)
+
+    @contextmanager
+    def _look(self) -> Iterator[bool]:
+        """Hold the lock; without it after a second, since a signal handler may interrupt the very thread that holds it."""
+        is_held = self._lock.acquire(timeout=1.0)
+        try:
+            yield is_held
         finally:
-            self._lock.release()
+            if is_held:
+                self._lock.release()
 
     def _tell(self, notices: list[Notice]) -> None:
         owner = self._owner() if notices else None

@@ -39,6 +39,11 @@ def test_too_large_a_batch_is_told_from_a_bad_one() -> None:
     assert judge(400, None, body, now=0.0).kind == "too_many"
 
 
+def test_too_large_an_event_does_not_shrink_all_later_batches() -> None:
+    """Only the batch's own size is a reason for smaller ones."""
+    assert judge(400, None, b'{"error": "trait value too large"}', now=0.0).kind == "rejected"
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
@@ -47,6 +52,7 @@ def test_too_large_a_batch_is_told_from_a_bad_one() -> None:
         (" 30 ", 30.0),
         ("Thu, 01 Jan 1970 00:01:40 GMT", 90.0),
         ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
+        ("Thu Jan  1 00:01:40 1970", 90.0),
         ("soon", None),
         ("-5", None),
         ("9" * 40, None),

@@ -268,3 +268,29 @@ def test_a_fork_that_runs_no_hooks_is_noticed(make: Make, capture: Capture, call
 
     assert in_child(work)
     assert capture.names == ["master"] + ["worker"] * (call == "track")
+
+
+@needs_fork
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_child_of_multiprocessing_delivers_at_its_end(capture: Capture, tmp_path: Path, method: str) -> None:
+    """Such a child ends without the interpreter's exit, and long before the first round is due."""
+    program = PRELUDE + (
+        "import multiprocessing\n"
+        "def work(): EventSender(settings).track('child')\n"
+        "if __name__ == '__main__':\n"
+        "    sender = EventSender(settings); sender.track('parent'); sender.flush(10)\n"
+        f"    child = multiprocessing.get_context({method!r}).Process(target=work)\n"
+        "    child.start(); child.join()\n"
+    )
+    script = tmp_path / "program.py"
+    script.write_text(program, encoding="utf-8")
+
+    subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", str(script), capture.url],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=30.0,
+        check=True,
+    )
+
+    assert sorted(capture.names) == ["child", "parent"]

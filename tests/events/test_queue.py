@@ -18,7 +18,27 @@ def test_the_first_event_after_a_pause_is_sent_within_a_fifth_of_a_second() -> N
     assert turned.waits() == 0.2
     turned.run_until(turned.now + 0.2)
     assert turned.sent == [[0]]
-    assert turned.waits() is None
+
+
+def test_after_a_round_nobody_is_woken_for_single_events_until_the_period_is_over() -> None:
+    """Nothing is due before then, so only a full batch is news; later a lone event is news again."""
+    turned = Turned()
+    assert turned.queue.appetite == 1
+    turned.tracks(0)
+    turned.run_until(turned.now + 0.2)
+
+    assert (turned.waits(), turned.queue.appetite) == (5.0, 100)
+    turned.now += 5.0
+    assert (turned.waits(), turned.queue.appetite) == (None, 1)
+
+
+def test_the_rest_after_a_round_never_lets_more_gather_than_the_queue_may_hold() -> None:
+    """A queue smaller than a batch is full before a batch is."""
+    turned = Turned(Limits(5.0, 7, 10_000, 100.0))
+    turned.tracks(0)
+    turned.run_until(turned.now + 0.2)
+
+    assert (turned.waits(), turned.queue.appetite) == (5.0, 7)
 
 
 def test_events_that_follow_wait_for_the_next_round() -> None:
@@ -279,7 +299,7 @@ def test_a_queue_whose_events_all_expired_rests() -> None:
     turned.run()
     turned.now += 200.0
 
-    assert turned.waits() is None
+    assert turned.waits() == 5.0
     assert turned.queue.count == 0
 
 
