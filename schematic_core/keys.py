@@ -59,14 +59,21 @@ def check_row(namespace: str, flag_key: str, company: Pairs, user: Pairs) -> str
 def _name(name: object) -> str:
     if not isinstance(name, str):
         raise InvalidKeys(f"names of keys must be text, not {type(name).__name__}")
-    return name
+    return str.__str__(name)
+
+
+def _digits(name: object, value: int) -> str:
+    try:
+        return str(int(value))
+    except ValueError:  # Python writes no more than some thousands of digits
+        raise InvalidKeys(f"key {name!r} is too large a number") from None
 
 
 def _value(name: object, value: object) -> str:
     if isinstance(value, str):
         return str.__str__(value)  # plain text also of a subclass such as a text enum, whose str() may differ
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(int(value))
+        return _digits(name, value)
     from uuid import UUID
 
     if isinstance(value, UUID):

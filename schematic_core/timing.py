@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timezone
 
 __all__ = ["Backoff", "Breaker", "retry_after_seconds"]
 
@@ -91,6 +92,9 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
     from email.utils import parsedate_to_datetime  # slow to load, seldom needed
 
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:  # the oldest form of HTTP dates names no zone and means UTC
+            date = date.replace(tzinfo=timezone.utc)
+        return max(0.0, date.timestamp() - now)
     except (ValueError, OverflowError, TypeError):  # TypeError: what 3.10 raises for text that is no date
         return None

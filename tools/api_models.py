@@ -118,7 +118,7 @@ class Models:
 
     @staticmethod
     def _fail(owner: str, wire: str) -> str:
-        raise NotImplementedError(f"{owner}.{wire}: a renamed list in an answer")
+        raise ValueError(f"{owner}.{wire}: a renamed list in an answer is something the models cannot express")
 
     def _annotation(self, schema: Schema) -> str:
         """Give the annotation of a member; members of answers and requests read alike."""

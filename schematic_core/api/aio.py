@@ -7,7 +7,6 @@ short-lived loops leave no connection behind. The client of a loop that was clos
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -16,15 +15,17 @@ from typing import TYPE_CHECKING
 
 from schematic_core.api.call import Call, Failure, Outcome, Response
 from schematic_core.api.exchange import Clocks, Pause, Send, exchange
+from schematic_core.chance import chance
 from schematic_core.config import Settings
 from schematic_core.errors import ConnectionFailed
+from schematic_core.offloop import off_loop
 
 if TYPE_CHECKING:
     import httpx
 
 __all__ = ["AsyncExecutor"]
 
-_CLOCKS = Clocks(time.monotonic, time.time, random.random)
+_CLOCKS = Clocks(time.monotonic, time.time, chance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +132,7 @@ class AsyncExecutor:
         held = self._held.get(asyncio.get_running_loop())
         if held is not None:
             return held.client, True
-        client = await asyncio.to_thread(_find_or_make, self._settings)  # imports and the TLS context take long
+        client = await off_loop(lambda: _find_or_make(self._settings))  # imports and the TLS context take long
         if client is self._settings.http_client:
             self._supplied = client
             return client, False

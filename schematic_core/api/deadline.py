@@ -15,7 +15,7 @@ from typing import Any
 import httpcore
 import httpx
 
-__all__ = ["DeadlineTransport", "Until"]
+__all__ = ["Until", "deadline_transport"]
 
 
 class Until(float):
@@ -33,7 +33,7 @@ class Until(float):
         return until
 
 
-class DeadlineTransport(httpx.BaseTransport):
+class _DeadlineTransport(httpx.BaseTransport):
     """httpx's own connection pool, with httpx's own limits, on sockets that know `Until`."""
 
     def __init__(self) -> None:
@@ -70,6 +70,11 @@ class DeadlineTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+
+def deadline_transport() -> httpx.BaseTransport:
+    """Make a transport with connections of its own."""
+    return _DeadlineTransport()
 
 
 class _Body(httpx.SyncByteStream):

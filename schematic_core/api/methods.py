@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -35,7 +36,7 @@ class RawResponse(Generic[T]):
         """Do nothing: the answer was read whole and its connection is free (the vendor's contract has this method)."""
 
 
-class _Methods:
+class _Methods(ABC):
     """Looks methods up in the table of endpoints and keeps those that were used."""
 
     def __init__(self, name: str, *, raw: bool = False) -> None:
@@ -58,8 +59,9 @@ class _Methods:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}>"
 
+    @abstractmethod
     def _method(self, endpoint: Endpoint) -> Callable[..., Any]:
-        raise NotImplementedError
+        """Make the method of one endpoint."""
 
     def _result(self, endpoint: Endpoint, response: Response) -> Any:
         data = decode(endpoint, response)

@@ -9,13 +9,14 @@ from urllib.request import getproxies
 import httpx
 
 from schematic_core.api.call import Failure, Response
-from schematic_core.api.deadline import DeadlineTransport, Until
+from schematic_core.api.deadline import Until, deadline_transport
 from schematic_core.api.exchange import Send
 
 __all__ = ["EXPECTED", "build_request", "failure_of", "make_client", "response_of"]
 
-EXPECTED = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, RuntimeError)
-"""What a send may raise for reasons outside this package; ``RuntimeError`` is how httpx says that a client is closed."""
+EXPECTED = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, UnicodeError, RuntimeError)
+"""What a send may raise for reasons outside this package; ``RuntimeError`` is how httpx says that a client is closed,
+``UnicodeError`` how Python says that a redirect's host cannot be a name."""
 
 CONNECT_TIMEOUT = 10.0
 """Seconds one connection attempt may take (choice: a packet filter that swallows must not eat a whole minute)."""
@@ -56,7 +57,7 @@ def make_client() -> httpx.Client:
     """Make a blocking client; behind a proxy of the environment it is a stock one, strict about each wait alone."""
     if getproxies().keys() & {"http", "https", "all"}:
         return httpx.Client()
-    return httpx.Client(transport=DeadlineTransport())
+    return httpx.Client(transport=deadline_transport())
 
 
 def _phases(client: _AnyClient, step: Send, *, is_own: bool) -> dict[str, float]:

@@ -7,16 +7,20 @@ Source: ``http-api.md`` sections 4, 9 and 11.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, TypedDict, cast
-from urllib.parse import quote
 
 from schematic_core.api.call import Call, Endpoint
 from schematic_core.errors import ConfigurationError
 from schematic_core.wire import dumps, plain
 
 __all__ = ["RequestOptions", "path_segment", "prepare"]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+"""Headers that say where a request ends; another value than HTTP's own would break the connection."""
 
 
 class RequestOptions(TypedDict, total=False):
@@ -46,7 +50,7 @@ def prepare(endpoint: Endpoint, args: tuple[object, ...], arguments: Mapping[str
 
     Raises:
         TypeError: an argument is unknown, missing, given twice, or has no JSON form.
-        ConfigurationError: a path parameter or a request option cannot be; the message names it.
+        ConfigurationError: a path parameter, a query argument or a request option cannot be; the message names it.
     """
     given = dict(arguments)
     options = _options(given.pop("request_options", None))
@@ -81,6 +85,8 @@ def path_segment(name: str, value: object) -> str:
     text = value if isinstance(value, str) else _id_text(name, value)
     if text in ("", ".", ".."):
         raise ConfigurationError(f"{name} must be a non-empty identifier, not {text!r}")
+    from urllib.parse import quote
+
     try:
         return quote(text, safe="")
     except UnicodeEncodeError:
@@ -123,7 +129,12 @@ def _refuse_wrong_names(endpoint: Endpoint, given: Mapping[str, object]) -> None
 
 def _pairs(query: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for name, value in query.items():
-        yield from _encoded(name, plain(value))
+        for pair in _encoded(str(name), plain(value)):
+            try:
+                "".join(pair).encode()
+            except UnicodeEncodeError:
+                raise ConfigurationError(f"{name} holds characters that cannot be encoded") from None
+            yield pair
 
 
 def _encoded(name: str, value: object) -> Iterator[tuple[str, str]]:
@@ -168,6 +179,8 @@ def _options(given: object) -> RequestOptions:
 
 def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
+            raise ConfigurationError(f"additional_headers has a name that cannot be sent: {name!r}")
         if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
             raise ConfigurationError(f"additional_headers[{name!r}] holds a value that cannot be sent in a header")
 

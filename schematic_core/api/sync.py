@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from schematic_core.api.call import Call, Failure, Outcome, Response
 from schematic_core.api.exchange import Clocks, Pause, Send, exchange
+from schematic_core.chance import chance
 from schematic_core.config import Settings
 from schematic_core.errors import ApiError, ConnectionFailed
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SyncExecutor"]
 
-_CLOCKS = Clocks(time.monotonic, time.time, random.random)
+_CLOCKS = Clocks(time.monotonic, time.time, chance)
 
 
 class SyncExecutor:

@@ -436,3 +436,12 @@ def test_asked_is_json(upstream: Upstream, runner: Make) -> None:
 
     asked: Asked = upstream.asked[0]
     assert asked.json == {"a": 1}
+
+
+@pytest.mark.parametrize("host", ["a..b", "...", "a" * 300])
+def test_a_redirect_to_an_impossible_host_is_a_typed_error(upstream: Upstream, runner: Make, host: str) -> None:
+    """Python refuses such a name with an error of its own, neither the socket's nor httpx's."""
+    upstream.respond = lambda _: Answer(302, {}, {"Location": f"http://{host}/"})
+
+    with pytest.raises(ApiError):
+        runner(upstream.url).run(GET)

@@ -104,3 +104,22 @@ def test_closing_while_the_client_is_made_leaves_nothing_open(upstream: Upstream
     asyncio.run(scene())
     gc.collect()
     assert upstream.asked == []
+
+
+def test_a_full_thread_pool_of_the_application_holds_up_no_call(upstream: Upstream) -> None:
+    """The client is made on a thread of its own."""
+    executor = AsyncExecutor(settings_for(upstream.url))
+    blocked = threading.Event()
+
+    async def use() -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        filling = loop.run_in_executor(None, blocked.wait, 20.0)
+        try:
+            return (await asyncio.wait_for(executor.run(GET), 10.0)).status
+        finally:
+            blocked.set()
+            await filling
+            await executor.close()
+
+    assert asyncio.run(use()) == 200

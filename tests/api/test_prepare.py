@@ -225,3 +225,16 @@ def test_calls_hide_what_may_be_secret() -> None:
     )
 
     assert "top-secret" not in repr(call)
+
+
+@pytest.mark.parametrize("name", ["X\r\nY", "\u00e9", "", "a b", 1, "Content-Length", "transfer-encoding"])
+def test_names_of_headers_that_cannot_be_sent_are_refused(name: object) -> None:
+    """Before anything leaves, and naming the option."""
+    with pytest.raises(ConfigurationError, match="additional_headers"):
+        prepare(POST, (), {"name": "x", "request_options": {"additional_headers": {name: "x"}}})
+
+
+def test_a_query_that_cannot_be_encoded_is_refused() -> None:
+    """Half a surrogate pair has no form in a URL."""
+    with pytest.raises(ConfigurationError, match="at holds"):
+        query(at="\ud800")
