@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; those of the process when absent.
 
     Returns:
-        The exit code: 0, or 2 when the arguments, the environment file or the installation are wrong.
+        The exit code: 0, also after Ctrl-C, or 2 when the arguments, the environment file or the installation are wrong.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"schematic: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,8 +72,7 @@ def _require_extra() -> None:
 def _print_endpoints() -> int:
     from schematic_core.server import implemented_operations
 
-    for operation in implemented_operations():
-        sys.stdout.write(f"{operation.method:6} {operation.path}\n")
+    sys.stdout.write("".join(f"{operation.method:6} {operation.path}\n" for operation in implemented_operations()))
     return 0
 
 
@@ -92,8 +93,5 @@ def _dev(options: argparse.Namespace) -> int:
         sys.stdout.write(f"  environment: {path or 'empty (no environment file)'}\n")
         sys.stdout.write(f"  SCHEMATIC_API_URL={url}\n")
         sys.stdout.flush()
-        try:
-            run(create_app(environment, dev_api=options.dev_api), listener)
-        except KeyboardInterrupt:
-            return 0
+        run(create_app(environment, dev_api=options.dev_api), listener)
     return 0

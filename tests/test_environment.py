@@ -28,6 +28,7 @@ from schematic_core.environment import (
 )
 from schematic_core.environment.periods import Period, Reset, Subscription, window_end, window_start
 from schematic_core.errors import ConfigurationError
+from tests.support.strategies import trees
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
@@ -229,133 +230,15 @@ companies: {acme: {plan: a}}
     assert [document["entitlements"][0].get("allocation") for document in documents] == [5, 9, None]
 
 
-MISTAKES = [
-    ("version: 2", ":1: version: expected 1, found 2"),
-    ("flags: {}", ":1: version: missing; expected 1"),
-    ("version: 1\nfoo: 1", ":2: foo: unknown name; expected one of version, features"),
-    ("version: 1\nflags: [a]", ":2: flags: expected a mapping, found a list"),
-    (
-        "version: 1\nflags: {f: {default: yes please}}",
-        ":2: flags.f.default: expected true or false, found 'yes please'",
-    ),
-    ("version: 1\nflags: {f: {rules: {}}}", ":2: flags.f.rules: expected a list, found a mapping"),
-    ("version: 1\nflags: {f: {rules: [{when: [{plan: x}]}]}}", ":2: flags.f.rules[0].when[0].plan: unknown plan 'x'"),
-    (
-        "version: 1\nflags: {f: {rules: [{when: [{}]}]}}",
-        ":2: flags.f.rules[0].when[0]: expected a mapping with exactly",
-    ),
-    ("version: 1\nflags: {f: {rules: [{when: [{trait: t}]}]}}", "value: missing; expected a text, number"),
-    ("version: 1\nflags: {f: {rules: [{when: [{trait: t, value: 1, op: is}]}]}}", "op: expected one of eq, ne"),
-    ("version: 1\nfeatures:\n  e: {type: event}", ":3: features.e.event: missing; expected a text"),
-    ("version: 1\nfeatures: {e: {type: thing}}", ":2: features.e.type: expected one of boolean, event, trait"),
-    ("version: 1\nfeatures: {e: {event: x}}", ":2: features.e.event: expected no event, as the type is not event"),
-    ("version: 1\nplans: {p: {entitlements: {e: true}}}", ":2: plans.p.entitlements.e: unknown feature"),
-    (
-        "version: 1\nfeatures: {e: {}}\nplans: {p: {entitlements: {e: 5}}}",
-        ":3: plans.p.entitlements.e: expected true, false,",
-    ),
-    (
-        "version: 1\nfeatures: {e: {}}\nplans: {p: {entitlements: {e: {limit: 5}}}}",
-        "expected true or false, as the feature",
-    ),
-    ("version: 1\nplans: {p: {entitlements: {t: {credit: c}}}}", "unknown credit 'c'; declare it under credits"),
-    (
-        "version: 1\ncompanies:\n  a:\n    plan: p",
-        ":4: companies.a.plan: expected one of the plans (none are declared)",
-    ),
-    ("version: 1\ncompanies: {a: {metrics: {e: -1}}}", "metrics.e: expected a whole number of at least 0, found -1"),
-    ("version: 1\ncompanies: {a: {credits: {c: 1}}}", ":2: companies.a.credits.c: unknown credit"),
-    ("version: 1\ncompanies: {a: {keys: {id: [x]}}}", ":2: companies.a.keys.id: expected a text or a whole number"),
-    (
-        "version: 1\ncompanies:\n  a: {keys: {id: x}}\n  b: {keys: {id: x}}",
-        ":4: companies.b.keys.id: 'a' has the same key",
-    ),
-    ("version: 1\ncompanies: {a: {subscription: {start: soon}}}", "subscription.start: expected an instant such as"),
-    ("version: 1\nusers: {u: {company: a}}", ":2: users.u.company: unknown company 'a'"),
-    ("version: 1\nwebhooks: [{url: x, secret: s}]", ":2: webhooks[0].url: expected an http or https URL, found 'x'"),
-    ("version: 1\nwebhooks: [{url: 'http://x'}]", ":2: webhooks[0].secret: missing; expected a text"),
-    (
-        "version: 1\nwebhooks: [{url: 'http://x', secret: ''}]",
-        ":2: webhooks[0].secret: expected a text that is not blank",
-    ),
-    (
-        "version: 1\nwebhooks: [{url: 'http://x', secret: s, events: [odd]}]",
-        ":2: webhooks[0].events: unknown event type 'odd'",
-    ),
-    ("version: 1\napi_keys: []", ":2: api_keys: expected a list of texts, at least one"),
-    ("version: 1\nversion: 1", ":2: 'version' is given twice, first on line 1"),
-    ("version: 1\nflags: {f: {", ":2: not valid YAML"),
-    ("version: 1\n? [a]\n: b", ":2: expected a name as key"),
-    ("version: 1\nflags: &a {f: *a}", ":2: nested too deeply"),
-    ("version: 1\nfeatures: {' ': {}}", ":2: features: expected a name that is not blank"),
-    ("version: 1\nfeatures: {e: !!int x}", ":2: not a value: 'x'"),
-    (
-        "version: 1\nfeatures: {s: {type: trait, trait: s}}\nplans: {p: {entitlements: {s: {limit: 1, period: all_time}}}}",
-        "no period",
-    ),
-    (
-        "version: 1\nfeatures: {s: {}}\ncredits: {c: {}}\nplans: {p: {entitlements: {s: {credit: c}}}}",
-        "expected no credit, as",
-    ),
-    (
-        "version: 1\ncompanies: {a: {credits: {c: -1}}}\ncredits: {c: {}}",
-        "credits.c: expected a number of at least 0, found -1",
-    ),
-    ("[1, 2]", ":1: expected a mapping, found a list"),
-]
-
-
-@pytest.mark.parametrize(("text", "said"), MISTAKES)
-def test_a_mistake_is_told_with_file_line_and_what_was_expected(text: str, said: str) -> None:
-    """One line for each mistake, in the order of the file."""
-    with pytest.raises(ConfigurationError) as raised:
-        parse_environment(text, name="dir/env.yaml")
-
-    assert said in str(raised.value)
-    assert all(line.startswith("dir/env.yaml:") for line in str(raised.value).splitlines())
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('{"version": 1,\n "foo": 2}', "env.json:2: foo: unknown name"),
-        ('{"version": 1,\n}', "env.json:2: not valid JSON: expected a name in double quotes"),
-        ('{"version": 1\n "a": 2}', "env.json:2: not valid JSON: expected ','"),
-        ('{"version" 1}', "env.json:1: not valid JSON: expected ':'"),
-        ('{"version": NaN}', "env.json:1: not valid JSON: expected a JSON value"),
-        ('{"version": 1} x', "env.json:1: not valid JSON: expected the end of the file"),
-        ('{"version": 1, "version": 1}', "env.json:1: not valid JSON: 'version' is given twice"),
-        ('{"flags": ' + "[" * 100, "env.json:1: not valid JSON: nested too deeply"),
-        ("", "env.json:1: not valid JSON: expected a JSON value"),
-        ('{"version": 1, "webhooks": [1,]}', "env.json:1: not valid JSON: expected a JSON value"),
-    ],
-)
-def test_a_mistake_in_json_has_its_line_too(text: str, said: str) -> None:
-    """The reader of JSON knows lines as that of YAML does."""
-    with pytest.raises(ConfigurationError) as raised:
-        parse_environment(text, name="env.json")
-
-    assert said in str(raised.value)
-
-
-def test_many_mistakes_are_told_together_up_to_a_bound() -> None:
-    """Twenty are shown, the rest is counted."""
-    text = "version: 1\n" + "\n".join(f"x{number}: 1" for number in range(30))
-
-    with pytest.raises(ConfigurationError) as raised:
-        parse_environment(text)
-
-    assert len(str(raised.value).splitlines()) == 21
-    assert str(raised.value).endswith("and 10 more")
-
-
 def test_a_file_is_read_by_its_ending(tmp_path: Path) -> None:
     """``.json`` is JSON, anything else YAML; a file that cannot be read is told plainly."""
     (tmp_path / "a.json").write_text('{"version": 1, "flags": {"f": {}}}', encoding="utf-8")
     (tmp_path / "a.yml").write_text("version: 1\nflags: {f: {}}", encoding="utf-8")
+    (tmp_path / "bom.json").write_text('{"version": 1, "flags": {"f": {}}}', encoding="utf-8-sig")
     (tmp_path / "b.yml").write_bytes(b"\xff\xfe\xff")
 
     assert load_environment(tmp_path / "a.json") == load_environment(str(tmp_path / "a.yml"))
+    assert load_environment(tmp_path / "bom.json") == load_environment(tmp_path / "a.json")
     with pytest.raises(ConfigurationError, match="cannot be read: not UTF-8 text"):
         load_environment(tmp_path / "b.yml")
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
@@ -425,11 +308,7 @@ _NAMES = [
 _VALUES = st.sampled_from(
     [1, 0.5, "exports", "unlimited", "pro", "event", "http://[", "2026-01-01", True, None, "", "*"]
 )
-_TREES = st.recursive(
-    _VALUES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),
-    max_leaves=12,
-)
+_TREES = trees(_VALUES, st.sampled_from(_NAMES))
 
 
 @settings(max_examples=300, deadline=None)

@@ -40,7 +40,7 @@ def load_environment(path: str | Path) -> Environment:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigurationError(f"environment file {str(path)!r} cannot be read: {reason}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["Node", "read_json", "read_yaml"]
 
 _BLANK = re.compile(r"[ \t\r\n]*")
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH = 64
+_MAX_REPEATED = 100_000
+_MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,15 @@ def read_yaml(text: str, name: str) -> Node:
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _mistake(name, line, f"not valid YAML: {error.reason}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or str(error)
         raise _mistake(name, mark.line + 1 if mark else 1, f"not valid YAML: {said}") from error
+    except RecursionError as error:
+        raise _mistake(name, loader.get_mark().line + 1, "nested too deeply") from error
     return _YamlReader(loader, name).node(root, 0) if root is not None else Node({}, 1)
 
 
@@ -74,13 +84,17 @@ class _YamlReader:
     def __init__(self, loader: yaml.SafeLoader, name: str) -> None:
         self._loader = loader
         self._name = name
-        self._known: dict[int, Node] = {}  # an alias is its anchor's node: reading each once keeps nested aliases cheap
+        self._seen: set[int] = set()
+        self._repeated = 0
 
     def node(self, source: yaml.Node, depth: int) -> Node:
-        known = self._known.get(id(source))
-        if known is None:
-            known = self._known[id(source)] = self._read(source, depth)
-        return known
+        if id(source) in self._seen:  # an alias: its anchor's values once more
+            self._repeated += 1
+            if self._repeated > _MAX_REPEATED:
+                line = source.start_mark.line + 1
+                raise _mistake(self._name, line, f"aliases repeat more than {_MAX_REPEATED} values")
+        self._seen.add(id(source))
+        return self._read(source, depth)
 
     def _read(self, source: yaml.Node, depth: int) -> Node:
         import yaml
@@ -101,6 +115,7 @@ class _YamlReader:
             at = key.start_mark.line + 1
             if not isinstance(key.value, str):
                 raise _mistake(self._name, at, "expected a name as key, found a list or mapping")
+            self._check(key.value, at)
             if key.value in values:
                 raise _mistake(self._name, at, f"{key.value!r} is given twice, first on line {lines[key.value]}")
             values[key.value] = self.node(value, depth + 1)
@@ -108,14 +123,24 @@ class _YamlReader:
         return Node(values, line, lines)
 
     def _scalar(self, source: yaml.Node) -> Hashable:
-        kind = source.tag.rpartition(":")[2]
-        if kind not in {"int", "float", "bool", "null"}:
-            return str(source.value)
+        kind, text, line = source.tag.rpartition(":")[2], str(source.value), source.start_mark.line + 1
+        if kind not in {"int", "float", "bool", "null"} or _is_surprising(kind, text):
+            return self._check(text, line)
         try:
             value: Hashable = self._loader.construct_object(source)
-        except ValueError as error:
-            raise _mistake(self._name, source.start_mark.line + 1, f"not a value: {source.value!r}") from error
+        except (ValueError, LookupError) as error:  # LookupError: an explicit tag such as `!!bool maybe`
+            raise _mistake(self._name, line, f"not a value: {text[:_MAX_SHOWN]!r}") from error
+        return self._check(value, line)
+
+    def _check(self, value: Hashable, line: int) -> Hashable:
+        if objection := _objection(value):
+            raise _mistake(self._name, line, objection)
         return value
+
+
+def _is_surprising(kind: str, text: str) -> bool:
+    """Whether YAML 1.1 would read another number than people do: 010 is 8 there, and 1:30 is 90."""
+    return (kind == "int" and not _DECIMAL.fullmatch(text)) or (kind == "float" and ":" in text)
 
 
 def read_json(text: str, name: str) -> Node:
@@ -136,6 +161,7 @@ class _JsonReader:
         self._name = name
         self._decoder = json.JSONDecoder(parse_constant=self._refuse_constant)
         self._at = 0
+        self._counted, self._lines = 0, 1
 
     def document(self) -> Node:
         node = self._node(0)
@@ -192,6 +218,8 @@ class _JsonReader:
             value, self._at = self._decoder.raw_decode(self._text, self._at)
         except ValueError as error:
             raise self._error("expected a JSON value") from error
+        if objection := _objection(value):
+            raise self._error(objection)
         return value
 
     def _peek(self) -> str:
@@ -205,13 +233,24 @@ class _JsonReader:
         self._at += 1
 
     def _line(self) -> int:
-        return self._text.count("\n", 0, self._at) + 1
+        self._lines += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._lines
 
     def _error(self, text: str) -> ConfigurationError:
         return _mistake(self._name, self._line(), f"not valid JSON: {text}")
 
     def _refuse_constant(self, constant: str) -> None:
         raise ValueError(constant)
+
+
+def _objection(value: object) -> str | None:
+    """Say why a scalar has no JSON form, without showing it: it may be a secret."""
+    if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+        return "a text holds half of a surrogate pair"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number is not finite"
+    return None
 
 
 def _mistake(name: str, line: int, text: str) -> ConfigurationError:

@@ -29,7 +29,8 @@ class Mistakes:
 
     def add(self, line: int, path: str, expected: str) -> None:
         """Note a mistake at ``path``, e.g. ``"plans.pro"``, saying what was expected there."""
-        self._found.add((line, f"{path}: {expected}" if path else expected))
+        text = f"{path}: {expected}" if path else expected
+        self._found.add((line, "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)))
 
     def raise_any(self) -> None:
         """Raise all of them as one error, in the order of the file; nothing when there are none.

@@ -118,16 +118,18 @@ class _Reader:
         )
 
     def _user(self, key: str, at: Section, companies: dict[str, CompanySeed]) -> UserSeed:
-        names = [node for node in (at.get("company"),) if node is not None] + at.items("companies")
-        for node in names:
+        single = at.get("company")
+        named = [("company", single)] if single is not None else []
+        named += [("companies", node) for node in at.items("companies")]
+        for member, node in named:
             if not isinstance(node.value, str) or node.value not in companies:
-                at.mistakes.add(node.line, at.at("company"), f"unknown company {node.plain()!r}")
+                at.mistakes.add(node.line, at.at(member), f"unknown company {node.plain()!r}")
         return UserSeed(
             key=key,
             name=at.text("name", key),
             keys=_keys(at, key),
             traits=_traits(at),
-            companies=tuple(dict.fromkeys(str(node.value) for node in names)),
+            companies=tuple(dict.fromkeys(str(node.value) for _, node in named)),
         )
 
     def _webhooks(self) -> tuple[WebhookSeed, ...]:
@@ -157,9 +159,9 @@ class _Reader:
         return frozenset(str(node.value) for node in nodes)
 
     def _check_unique_keys(self) -> None:
-        for kind in ("companies", "users"):
+        for kind, known in (("companies", _COMPANY), ("users", _USER)):
             owners: dict[tuple[str, str], str] = {}
-            for name, section in self.top.sections(kind, _COMPANY + _USER).items():
+            for name, section in self.top.sections(kind, known).items():
                 for key, node in section.nodes("keys"):
                     owner = owners.setdefault((key, str(node.value)), name)
                     if owner != name:
@@ -169,9 +171,10 @@ class _Reader:
 def _is_http(url: str) -> bool:
     try:
         parts = urlsplit(url)
+        port = parts.port  # ValueError: beyond 65535
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
 
 
 def _feature(key: str, at: Section) -> Feature:
@@ -210,6 +213,8 @@ def _subscription(at: Section) -> Subscription | None:
             if name not in inner:
                 inner.wrong(name, "an instant such as 2026-01-31T10:00:00Z")
         return None
+    if end <= start:
+        inner.wrong("end", "an instant after start")
     return Subscription(start, end)
 
 

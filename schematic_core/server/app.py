@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
@@ -37,7 +37,9 @@ __all__ = ["create_app", "implemented_operations"]
 Handler = Callable[[Hub, ApiRequest], Awaitable[Answer]]
 
 _MAX_BODY_BYTES = 8 * 1024 * 1024
+_MAX_DEPTH = 100
 _DRAIN_TIMEOUT = 0.5
+_BODILESS = (204, 304)
 _CAPTURE = "capture_event_batch"
 
 _HANDLERS: dict[str, Handler] = {
@@ -103,7 +105,7 @@ class _Api:
         if fault.status is None:
             return None
         body = fault.body if fault.body is not None else {"error": "a fault that was asked for"}
-        response = _json(body, fault.status)
+        response = _json(body, fault.status) if fault.status not in _BODILESS else Response(None, fault.status)
         response.headers.update(fault.headers)
         return response
 
@@ -160,12 +162,25 @@ def _parsed(body: bytes) -> object:
     if not body:
         return None
     try:
-        value: object = json.loads(body, parse_constant=_refuse, parse_float=_finite)
+        value: object = json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
         if b"\\u" in body:
             json.dumps(value, ensure_ascii=False).encode()  # an unpaired surrogate has no UTF-8
     except (ValueError, RecursionError) as error:
         raise Refused(400, "the body is not JSON") from error
+    if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _is_deep(value):
+        raise Refused(400, f"the body is nested deeper than {_MAX_DEPTH} levels")
     return value
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [item for one in level if isinstance(one, (dict, list)) for item in _items(one)]
+    return bool(level)
+
+
+def _items(value: dict[str, object] | list[object]) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _finite(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -101,6 +102,14 @@ class Courier:
         webhook = self._webhooks.get(delivery.webhook_id)
         status, failure = await self.post(webhook, delivery.payload) if webhook is not None else (None, "deleted")
         settled = self._deliveries.settle(delivery.id, status, self._clock.now())
+        if webhook is not None and settled.status == "pending" and settled.attempts == 1:
+            _log.warning(
+                "webhook delivery %s to %s failed and is repeated: %s",
+                settled.id,
+                _place(webhook.url),
+                failure or status,
+                extra={"schematic_webhook_id": settled.webhook_id},
+            )
         if settled.status == "failure":
             _log.error(
                 "gave up webhook delivery %s after %d attempts: %s",
@@ -122,3 +131,9 @@ class Courier:
     def _is_first_attempt_waiting(self) -> bool:
         deadline = self._deliveries.deadline()
         return deadline is not None and deadline <= self._clock.now()
+
+
+def _place(url: str) -> str:
+    """Give a URL without what may be secret in it: user, password, query."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -38,9 +38,9 @@ class Hub:
 
     def __init__(self, environment: Environment, clock: Clock) -> None:
         self.clock = clock
-        self.state = State(environment, clock.now())
-        self.deliveries = Deliveries(random.random)
-        self.courier = Courier(self.deliveries, self.state.webhooks, clock)
+        self.state: State = State(environment, clock.now())
+        self.deliveries: Deliveries = Deliveries(random.random)
+        self.courier: Courier = Courier(self.deliveries, self.state.webhooks, clock)
         self.faults: list[Fault] = []
         self._timer: asyncio.TimerHandle | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from schematic_core.server.faults import Refused
 from schematic_core.server.hub import Fault, Hub
 from schematic_core.server.requests import Answer, ApiRequest, page
@@ -12,6 +14,8 @@ from schematic_core.wire import format_instant
 __all__ = ["HANDLERS", "OPERATIONS"]
 
 _MAX_FAULTS = 1_000_000
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?|")
 
 
 async def dev_get_clock(_hub: Hub, request: ApiRequest) -> Answer:
@@ -61,6 +65,9 @@ async def dev_add_fault(hub: Hub, request: ApiRequest) -> Answer:
         raise Refused(400, "status must be from 200 to 599")
     if delay is not None and not 0 <= delay <= 60:  # noqa: PLR2004 - a minute delays enough
         raise Refused(400, "delay must be from 0 to 60 seconds")
+    headers = body.keys("headers")
+    if not all(_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value) for name, value in headers.items()):
+        raise Refused(400, "headers must be names and values that HTTP can carry")
     hub.faults.append(
         Fault(
             count=count or 1,
@@ -68,7 +75,7 @@ async def dev_add_fault(hub: Hub, request: ApiRequest) -> Answer:
             status=status,
             delay=delay or 0.0,
             body=body.raw().get("body"),
-            headers=body.keys("headers"),
+            headers=headers,
         )
     )
     return Answer({"faults": len(hub.faults)}, status=201)

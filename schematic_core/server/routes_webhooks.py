@@ -128,7 +128,8 @@ def _webhook(hub: Hub, request: ApiRequest) -> Webhook:
 
 def _url(text: str) -> str:
     try:
-        fits = httpx.URL(text).scheme in {"http", "https"} and bool(urlsplit(text).hostname)
+        parts = urlsplit(text)
+        fits = httpx.URL(text).scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except (httpx.InvalidURL, ValueError):
         fits = False
     if not fits:

@@ -42,8 +42,8 @@ class State:
         self.environment = environment
         self.new_id = new_id
         self.started_at = now
-        self.companies = EntityTable[Company]("company", companies(environment, now))
-        self.users = EntityTable[User]("user", users(environment, now))
+        self.companies: EntityTable[Company] = EntityTable[Company]("company", companies(environment, now))
+        self.users: EntityTable[User] = EntityTable[User]("user", users(environment, now))
         self.webhooks: dict[str, Webhook] = {hook.id: hook for hook in _seeded_webhooks(environment, now)}
         self.events: deque[CapturedEvent] = deque(maxlen=_EVENTS_KEPT)
         self.flag_checks: dict[str, int] = {}

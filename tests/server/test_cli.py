@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,33 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
         code = process.wait(_LIMIT)
 
     assert code == (0 if number == signal.SIGINT else -signal.SIGTERM)
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
+    """Here while it waits for its environment file, which is a pipe."""
+    pipe = tmp_path / "env.yaml"
+    os.mkfifo(pipe)
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+
+    with subprocess.Popen(
+        _command("dev", "--env-file", str(pipe)), env=environment, text=True, stderr=subprocess.PIPE
+    ) as process:
+        writer = _opened(pipe)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=_LIMIT)
+        os.close(writer)
+
+    assert (process.returncode, said) == (0, "")
+
+
+def _opened(pipe: Path) -> int:
+    deadline = time.monotonic() + _LIMIT
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads it yet
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_wrong_file_is_reported_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.server.conftest import ENVIRONMENT, Api
+from tests.support.strategies import trees
 
 BODIES = [
     b"",
@@ -20,6 +21,8 @@ BODIES = [
     b'"text"',
     b"\xff\xfe",
     b'{"company": {"id": "\\ud800"}}',
+    b'{"company": {"id": "\xed\xa0\x80"}}',
+    '{"company": {"id": "acme"}}'.encode("utf-16"),
     b'{"company": {"id": NaN}}',
     b'{"preflight": {"usage": 1e400}}',
     b'{"preflight": {"usage": 99999999999999999999}}',
@@ -41,6 +44,19 @@ def test_a_broken_body_is_refused(steady: Api, body: bytes) -> None:
 
     assert response.status_code in {400, 501}
     assert response.json()["error"]
+
+
+def test_no_nesting_is_too_deep_to_be_answered(api: Api) -> None:
+    """What is accepted can be shown again; what is refused has changed nothing."""
+    answers = {}
+    for depth in (90, 101, *range(900, 1000, 3)):
+        nested = "[" * depth + "]" * depth
+        body = '{"event_type": "identify", "body": {"keys": {"id": "u"}, "traits": {"t": ' + nested + "}}}"
+        answers[depth] = api.client.post("/events", content=body).status_code
+
+    assert answers.pop(90) == 201
+    assert set(answers.values()) == {400}
+    assert api("GET", "/users", 200)
 
 
 def test_a_negative_preflight_is_the_engines_own_answer(steady: Api) -> None:
@@ -115,6 +131,24 @@ def test_a_fault_that_was_asked_for_meets_so_many_requests(api: Api) -> None:
     assert api("GET", "/_dev/faults", 200) == []
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_fault_without_a_body_is_whole(api: Api, status: int) -> None:
+    """These statuses have none, so the connection stays usable."""
+    api("POST", "/_dev/faults", 201, json={"status": status, "headers": {"x-why": "asked for"}})
+
+    answer = api.client.get("/companies")
+
+    assert (answer.status_code, answer.content, answer.headers["x-why"]) == (status, b"", "asked for")
+    assert api("GET", "/companies", 200)
+
+
+@pytest.mark.parametrize("headers", [{"a b": "c"}, {"a": "b\r\nc: d"}, {"a": "\u2603"}, {"\u00fc": "a"}])
+def test_a_fault_with_headers_that_http_cannot_carry_is_refused(api: Api, headers: dict[str, str]) -> None:
+    """When it is asked for, not when it is met."""
+    assert api("POST", "/_dev/faults", 400, json={"status": 503, "headers": headers})["error"]
+    assert api("GET", "/_dev/faults", 200) == []
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -130,10 +164,9 @@ def test_a_wrong_private_request_is_refused(steady: Api, path: str, body: object
     assert steady("POST", path, 400, json=body)["error"]
 
 
-_JSON = st.recursive(
+_JSON = trees(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-    max_leaves=6,
+    st.text(max_size=6),
 )
 _MEMBERS = st.dictionaries(
     st.sampled_from(

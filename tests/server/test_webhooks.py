@@ -134,6 +134,24 @@ def test_a_failed_delivery_is_repeated_and_keeps_its_place(start: Callable[..., 
     ]
 
 
+def test_the_first_failure_is_logged_without_secrets(
+    start: Callable[..., Api], receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever runs the server sees which endpoint refuses, and why; user, password and query stay out."""
+    place = receiver.url.removeprefix("http://")
+    api = start(ENVIRONMENT + f'webhooks: [{{url: "http://me:hush@{place}?token=hush", secret: hush}}]\n')
+    receiver.answers.put(400)
+
+    api("POST", "/companies", 200, json={"keys": {"id": "neu"}})
+    _attempted(api, 1)
+    api("POST", "/_dev/clock/advance", 200, json={"seconds": 60})
+    _settled(api, 1)
+
+    said = [record.getMessage() for record in caplog.records if record.name == "schematic.server"]
+    assert [line.partition(" to ")[2] for line in said] == [f"{receiver.url} failed and is repeated: 400"]
+    assert "hush" not in caplog.text
+
+
 def test_a_delivery_is_given_up_after_five_repeats(start: Callable[..., Api], receiver: Receiver) -> None:
     """Six attempts in all, then the log says failure."""
     api = start(_with_webhook(receiver))
@@ -207,6 +225,7 @@ def test_a_test_delivery_answers_how_it_went(start: Callable[..., Api], receiver
     [
         ("POST", "/webhooks", {"name": "n", "url": "ftp://x", "request_types": []}, 400),
         ("POST", "/webhooks", {"name": "n", "url": "http://[", "request_types": []}, 400),
+        ("POST", "/webhooks", {"name": "n", "url": "http://h:99999/", "request_types": []}, 400),
         ("POST", "/webhooks", {"name": "n", "url": "http://h", "request_types": ["odd"]}, 400),
         ("POST", "/webhooks", {"name": "n", "url": "http://h"}, 400),
         ("GET", "/webhooks/whk_none", None, 404),
