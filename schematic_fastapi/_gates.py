@@ -18,7 +18,7 @@ from schematic_core.binding import Features, SyncFeatures, View
 from schematic_core.errors import FeatureDenied
 from schematic_core.values import CheckResult
 from schematic_fastapi._denial import refuse
-from schematic_fastapi._middleware import view_of
+from schematic_fastapi._middleware import handle_denials, view_of
 from schematic_fastapi._runtime import OnDenied, Runtime
 
 __all__ = [
@@ -69,6 +69,7 @@ def _identified_view(runtime: Runtime, identity: Callable[..., Any]) -> ViewDepe
 
 
 def _publish(connection: HTTPConnection, view: View) -> View:
+    handle_denials(connection)
     connection.state.features = Features(view)
     return view
 

@@ -21,7 +21,7 @@ from schematic_core.errors import ConfigurationError, FeatureDenied
 from schematic_fastapi._denial import answer
 from schematic_fastapi._runtime import Runtime
 
-__all__ = ["RequestMiddleware", "deny", "view_of"]
+__all__ = ["RequestMiddleware", "deny", "handle_denials", "view_of"]
 
 _VIEWS = "schematic.views"
 _FIRST_ERROR_STATUS = 400
@@ -46,6 +46,20 @@ async def deny(connection: HTTPConnection, error: FeatureDenied, runtime: Runtim
     """Answer a denial, which counts nothing even if the answer is a redirect; None for a WebSocket."""
     view_of(connection, runtime).meter.discard()
     return await answer(connection, error, runtime.on_denied)
+
+
+def handle_denials(connection: HTTPConnection) -> None:
+    """Have the application that serves ``connection`` answer denials, also one that is only mounted in ours.
+
+    A mounted application has error handling of its own, which would answer 500 before ours hears of the denial.
+    """
+    handlers = connection.scope.get("starlette.exception_handlers")
+    if handlers:
+        handlers[0].setdefault(FeatureDenied, _denied_in_mounted)
+
+
+async def _denied_in_mounted(connection: HTTPConnection, error: FeatureDenied) -> Response | None:
+    return await deny(connection, error, next(iter(connection.scope[_VIEWS])))
 
 
 class RequestMiddleware:

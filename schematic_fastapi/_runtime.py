@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Union, cast
@@ -60,6 +61,7 @@ class Runtime:
         self._api_key = api_key
         self._client_options = client_options
         self._faces: tuple[Schematic, AsyncSchematic] | None = None
+        self._making = threading.Lock()
         self._users = 0
         self._has_ended = False
 
@@ -113,8 +115,11 @@ class Runtime:
         names = ", ".join([*(["api_key"] if self._api_key is not None else []), *sorted(self._client_options)])
         if self._given is not None and names:
             raise ConfigurationError(f"client was given, so its settings are made already; leave out {names}")
-        if not self.webhook_path.startswith("/"):
+        if not isinstance(self.webhook_path, str) or not self.webhook_path.startswith("/"):
             raise ConfigurationError(f"webhook_path must start with a slash, not {self.webhook_path!r}")
+        tolerance = self._webhook_tolerance
+        if tolerance is not None and not (isinstance(tolerance, (int, float)) and tolerance >= 0):
+            raise ConfigurationError(f"webhook_tolerance must be seconds, zero or more, or None, not {tolerance!r}")
         webhook_secrets(self._webhook_secret, {})
 
     @asynccontextmanager
@@ -173,10 +178,13 @@ class Runtime:
         await client.close()
 
     def _make_faces(self) -> tuple[Schematic, AsyncSchematic]:
-        client = self._given or AsyncSchematic(self._api_key, **self._client_options)
-        faces = (client, client.aio) if isinstance(client, Schematic) else (client.sync, client)
-        self._faces = faces
-        return faces
+        with (
+            self._making
+        ):  # worker threads may come first where no lifespan runs; a second client would lose its events
+            if self._faces is None:
+                client = self._given or AsyncSchematic(self._api_key, **self._client_options)
+                self._faces = (client, client.aio) if isinstance(client, Schematic) else (client.sync, client)
+            return self._faces
 
 
 async def _run_handler(handler: Handler, event: WebhookEvent) -> None:

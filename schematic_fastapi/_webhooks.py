@@ -18,7 +18,7 @@ _MAX_LENGTH_DIGITS = 18
 
 
 class WebhookApp:
-    """Answers signed POST requests, for a route or a mount: 200 done, 400 not genuine, 405, 413, 500 a handler failed."""
+    """Answers signed POST requests, for a route or a mount: 200 done, 400 not genuine, 405, 413, 500 a handler failed, 503 busy with it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -35,7 +35,9 @@ class WebhookApp:
         if request.method != "POST":
             return Response(status_code=_METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         acknowledgement = await self._receive(request)
-        return JSONResponse({"outcome": acknowledgement.outcome}, acknowledgement.status)
+        wait = acknowledgement.retry_after
+        headers = None if wait is None else {"Retry-After": str(wait)}
+        return JSONResponse({"outcome": acknowledgement.outcome}, acknowledgement.status, headers)
 
     async def _receive(self, request: Request) -> Acknowledgement:
         inbox = self._runtime.inbox

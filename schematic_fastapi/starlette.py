@@ -19,7 +19,7 @@ from schematic_core.errors import ConfigurationError, FeatureDenied
 from schematic_core.webhooks import DEFAULT_TOLERANCE, DeliveryStore, Handler, WebhookEvent
 from schematic_fastapi._denial import refuse
 from schematic_fastapi._install import install
-from schematic_fastapi._middleware import RequestMiddleware
+from schematic_fastapi._middleware import RequestMiddleware, handle_denials
 from schematic_fastapi._runtime import Client, InnerLifespan, Lifespan, OnDenied, Runtime
 from schematic_fastapi._webhooks import WebhookApp
 
@@ -176,6 +176,7 @@ def _features(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Features:
     features = connection.scope.get("state", {}).get("features")
     if not isinstance(features, Features):
         raise ConfigurationError("schematic is not installed here; call schematic.init_app(app) first")
+    handle_denials(connection)
     return features
 
 

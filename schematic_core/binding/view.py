@@ -52,12 +52,12 @@ class View:
         wait: Wait | None = None,
         remembers: bool = True,
     ) -> None:
-        self.clients = clients
-        self.resolve = resolve
-        self.wait = wait
-        self.remembers = remembers
+        self.clients: Clients = clients
+        self.resolve: Resolve | None = resolve
+        self.wait: Wait | None = wait
+        self.remembers: bool = remembers
         self.identity: Identity | None = None
-        self.meter = Meter(self._send)
+        self.meter: Meter = Meter(self._send)
         self._answers: dict[tuple[str, float | None], CheckResult] = {}
         self._missed = False
         if identity is not None or resolve is None:

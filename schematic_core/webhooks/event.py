@@ -128,5 +128,5 @@ def _keys(data: Mapping[str, Any]) -> dict[str, str] | None:
     """Read ``[{"key": "id", "value": "acme"}]``; answers given before the entity existed carry keys and no id."""
     listed = data.get("keys")
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-    pairs = {row.get("key"): row.get("value") for row in rows}
-    return {k: v for k, v in pairs.items() if isinstance(k, str) and isinstance(v, str)} or None
+    pairs = [(row.get("key"), row.get("value")) for row in rows]
+    return {k: v for k, v in pairs if isinstance(k, str) and isinstance(v, str)} or None

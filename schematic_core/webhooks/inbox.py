@@ -45,10 +45,18 @@ class Purger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What to answer: ``{"status": 400, "outcome": "mismatch"}``. 200 ends a delivery, anything else has it sent again."""
+    """What to answer: ``{"status": 400, "outcome": "mismatch"}``. 200 ends a delivery, anything else has it sent again.
+
+    ``retry_after``, where given, belongs in a header ``Retry-After``, seconds.
+    """
 
     status: int
     outcome: str
+    retry_after: int | None = None
+
+
+_FAILED = Acknowledgement(500, "failed")
+_IN_PROGRESS = Acknowledgement(503, "in_progress", retry_after=5)
 
 
 def too_large() -> Acknowledgement:
@@ -124,6 +132,7 @@ class Inbox:
         self._run = run
         self._store = store or MemoryDeliveryStore()
         self._tolerance = tolerance
+        self._under_way: dict[str, object] = {}
 
     def verify(self, body: bytes, headers: Headers, now: Instant = None) -> WebhookEvent:
         """Give the event of a genuine delivery after dropping the answers that it makes wrong.
@@ -148,16 +157,36 @@ class Inbox:
         if event.type == TEST_EVENT:
             return await self._handle(event)
         key = hashlib.sha256(body).hexdigest()
-        if not await _settled(self._store.claim(key, LEASE)):
+        mine = object()
+        if self._under_way.setdefault(key, mine) is not mine:  # one step, so that threads cannot both pass
+            _log.debug("a %s came again while it is being handled", event.type)
+            return _IN_PROGRESS  # not 200: should the first try fail, the event would be lost
+        try:
+            return await self._handle_once(key, event)
+        finally:
+            del self._under_way[key]
+
+    async def _handle_once(self, key: str, event: WebhookEvent) -> Acknowledgement:
+        try:
+            is_new = await _settled(self._store.claim(key, LEASE))
+        except Exception:  # noqa: BLE001 - a store of the user's
+            _log.exception("the store of webhook deliveries failed; the delivery will be sent again")
+            return _FAILED
+        if not is_new:
             _log.debug("acknowledged a repeated %s", event.type)
             return Acknowledgement(_OK, "repeated")
-        acknowledgement = Acknowledgement(500, "failed")
+        acknowledgement = _FAILED
         try:
             acknowledgement = await self._handle(event)
         finally:
-            settle = self._store.done if acknowledgement.status == _OK else self._store.release
-            await _settled(settle(key))
+            await self._note(key, is_done=acknowledgement.status == _OK)
         return acknowledgement
+
+    async def _note(self, key: str, *, is_done: bool) -> None:
+        try:
+            await _settled(self._store.done(key) if is_done else self._store.release(key))
+        except Exception:  # noqa: BLE001 - a store of the user's; its claim on the delivery expires
+            _log.exception("the store of webhook deliveries failed; how a delivery ended was not noted")
 
     async def _handle(self, event: WebhookEvent) -> Acknowledgement:
         try:
@@ -167,7 +196,7 @@ class Inbox:
             _log.exception(
                 "a webhook handler failed; the delivery will be sent again", extra={"schematic_type": event.type}
             )
-            return Acknowledgement(500, "failed")
+            return _FAILED
         return Acknowledgement(_OK, "handled")
 
     def _purge(self, purge: Purge | None) -> None:

@@ -303,3 +303,16 @@ def test_a_request_leaves_no_context_behind(fake: FakeClient) -> None:
     web.get("/x", headers=ACME)
     assert dict(contextvars.copy_context()) == before
     assert seen[0] == seen[1]
+
+
+def test_a_mounted_application_that_knows_nothing_of_us_answers_denials_as_well(fake: FakeClient) -> None:
+    """Its own error handling would make a 500 of them."""
+    app, schematic = build(fake)
+    mounted = FastAPI(dependencies=[Depends(schematic.requires("seats"))])
+    mounted.get("/shut", dependencies=[Depends(schematic.track("opened"))])(lambda: "in")
+    app.mount("/sub", mounted)
+
+    denied = TestClient(app).get("/sub/shut", headers=ACME)
+
+    assert (denied.status_code, denied.json()["code"]) == (402, "not_entitled")
+    assert fake.tracked == []

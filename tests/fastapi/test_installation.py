@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -110,6 +112,9 @@ def test_our_own_client_is_closed_and_made_again() -> None:
         ({"offline": True, "webhook_secret": []}, "webhook_secret"),
         ({"offline": True, "base_ulr": "x"}, "base_ulr"),
         ({"offline": True, "webhook_path": "hooks"}, "webhook_path"),
+        ({"offline": True, "webhook_path": None}, "webhook_path"),
+        ({"offline": True, "webhook_tolerance": "5 min"}, "webhook_tolerance"),
+        ({"offline": True, "webhook_tolerance": float("nan")}, "webhook_tolerance"),
     ],
 )
 def test_wrong_configuration_stops_the_start_and_names_the_setting(options: dict[str, Any], setting: str) -> None:
@@ -124,6 +129,21 @@ def test_wrong_configuration_stops_the_start_and_names_the_setting(options: dict
 
     with pytest.raises(ConfigurationError, match=setting):
         start()
+
+
+def test_worker_threads_that_come_first_share_one_client() -> None:
+    """Where no lifespan runs, the client is made at first use."""
+    for _ in range(20):
+        schematic = Schematic(offline=True)
+        barrier = threading.Barrier(8)
+
+        def first_use(schematic: Schematic = schematic, barrier: threading.Barrier = barrier) -> Any:
+            barrier.wait(10.0)
+            return schematic.client
+
+        with ThreadPoolExecutor(8) as pool:
+            clients = [use.result(10.0) for use in [pool.submit(first_use) for _ in range(8)]]
+        assert len({id(client) for client in clients}) == 1
 
 
 def test_options_beside_a_client_are_refused(fake: FakeClient) -> None:

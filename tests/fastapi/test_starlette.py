@@ -245,3 +245,15 @@ def test_the_lifespan_and_webhooks_are_those_of_the_object(fake: FakeClient) -> 
         assert web.post("/webhooks/schematic").status_code == 400
         assert schematic.client is not None
     assert fake.told == ["initialize", "initialize", "flush"]
+
+
+def test_a_mounted_application_answers_denials_as_well(fake: FakeClient) -> None:
+    """Its own error handling would make a 500 of them."""
+    mounted = Starlette(routes=[Route("/shut", shut), Route("/hidden", hidden)])
+    app = Starlette(routes=[Mount("/sub", mounted)])
+    Schematic(fake.as_client(), identity=plain_identity).init_app(app)
+
+    web = TestClient(app)
+
+    assert web.get("/sub/shut", headers=ACME).status_code == 402
+    assert web.get("/sub/hidden", headers=ACME).status_code == 404

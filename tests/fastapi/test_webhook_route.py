@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import pytest
@@ -225,3 +226,23 @@ def test_an_own_route_gets_the_verified_event(fake: FakeClient) -> None:
     assert fake.purged == [{"company_id": "comp_1"}] * 2
     assert web.post("/own", content=BODY).status_code == 400
     assert web.post("/own", content=b"x" * (1024 * 1024 + 1)).status_code == 413
+
+
+def test_a_repeat_meets_a_busy_handler(fake: FakeClient) -> None:
+    """It is told to come back, for nobody knows yet how the first try ends."""
+    app, schematic = build(fake, webhook_secret=SECRET)
+    started, gate = threading.Event(), threading.Event()
+
+    @schematic.on("*")
+    def slow(event: WebhookEvent) -> None:
+        started.set()
+        gate.wait(10.0)
+
+    with TestClient(app) as web, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(web.post, PATH, content=BODY, headers=sign(BODY, SECRET))
+        assert started.wait(10.0)
+        busy = web.post(PATH, content=BODY, headers=sign(BODY, SECRET))
+        gate.set()
+
+    assert (busy.status_code, busy.json(), busy.headers["retry-after"]) == (503, {"outcome": "in_progress"}, "5")
+    assert first.result(10.0).json() == {"outcome": "handled"}

@@ -64,6 +64,7 @@ KEYS = [{"key": "id", "value": "acme"}, {"key": "slug", "value": 7}, "odd"]
         ("credit.limit.reached", {"company_id": "comp_1"}, {}, Purge(company_id="comp_1")),
         ("user.updated", {"id": "user_1", "keys": KEYS}, {}, Purge(user_id="user_1", user={"id": "acme"})),
         ("user.deleted", {}, {}, Purge()),
+        ("user.updated", {"id": "user_1", "keys": [{"key": [1], "value": "x"}, 5]}, {}, Purge(user_id="user_1")),
         ("comet.landed", {}, {}, Purge()),
     ],
 )

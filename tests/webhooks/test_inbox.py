@@ -213,3 +213,86 @@ def test_the_memory_is_bounded() -> None:
     store = MemoryDeliveryStore(max_entries=2)
     assert [store.claim(key, 60.0) for key in "abc"] == [True] * 3
     assert [store.claim(key, 60.0) for key in "cba"] == [False, False, True]
+
+
+def test_a_repeat_that_comes_while_the_first_is_handled_is_sent_again() -> None:
+    """An acknowledgement then would lose the event, should the first try fail."""
+    scene = Scene()
+    outcomes: list[tuple[str, int | None]] = []
+    failures = [ValueError("no")]
+
+    async def main() -> None:
+        started, gate = asyncio.Event(), asyncio.Event()
+
+        @scene.handlers.on("*")
+        async def slow(event: WebhookEvent) -> None:
+            started.set()
+            await gate.wait()
+            if failures:
+                raise failures.pop()
+
+        async def deliver() -> None:
+            acknowledgement = await scene.inbox.receive(delivery(), sign(delivery(), SECRET, now=NOW), now=NOW)
+            outcomes.append((acknowledgement.outcome, acknowledgement.retry_after))
+
+        first = asyncio.create_task(deliver())
+        await asyncio.wait_for(started.wait(), 10.0)
+        await deliver()
+        gate.set()
+        await first
+        await deliver()
+        await deliver()
+
+    asyncio.run(main())
+    assert outcomes == [("in_progress", 5), ("failed", None), ("handled", None), ("repeated", None)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        ("claim", [(500, "failed"), (500, "failed")]),
+        ("done", [(200, "handled"), (200, "repeated")]),
+        ("release", [(200, "handled"), (200, "repeated")]),
+    ],
+)
+def test_a_store_that_fails_raises_nothing(
+    broken: str, expected: list[tuple[int, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a claim nothing runs; how a delivery ended is best effort."""
+
+    class Store(MemoryDeliveryStore):
+        def claim(self, key: str, lease: float) -> bool:
+            return self._or_fail("claim") or super().claim(key, lease)
+
+        def done(self, key: str) -> None:
+            self._or_fail("done")
+            super().done(key)
+
+        def release(self, key: str) -> None:
+            self._or_fail("release")
+            super().release(key)
+
+        def _or_fail(self, step: str) -> bool:
+            if step == broken:
+                raise OSError("the database is gone")
+            return False
+
+    scene = Scene(Store())
+    assert [scene.deliver(delivery()), scene.deliver(delivery())] == expected
+    assert ("the database is gone" in caplog.text) is (broken != "release")
+
+
+def test_a_store_that_fails_to_release_raises_nothing() -> None:
+    """The claim expires by itself."""
+
+    class Store(MemoryDeliveryStore):
+        def release(self, key: str) -> None:
+            raise OSError("the database is gone")
+
+    scene = Scene(Store())
+
+    @scene.handlers.on("*")
+    def fails(event: WebhookEvent) -> None:
+        raise ValueError("no")
+
+    assert scene.deliver(delivery()) == (500, "failed")
