@@ -10,7 +10,7 @@ PACKAGES := schematic_core schematic_fastapi schematic_flask schematic_django
 .PHONY: help demo test lint bench bench-once wasm wasm-check generate generate-check docs clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 demo: $(VENV)/.base ## gate, meter and re-open a real FastAPI app against the local server (KEEP=1 leaves both running)
 	@$(BIN)/python examples/fastapi_app/demo.py $(if $(KEEP),--keep)
@@ -22,8 +22,9 @@ lint: $(VENV)/.dev ## formatter, linter, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pyright --verifytypes schematic_core --ignoreexternal
-	$(BIN)/pyright --verifytypes schematic_fastapi --ignoreexternal
+	@rm -rf $(VENV)/public && $(PIP) install --no-deps --target $(VENV)/public .
+	cd $(VENV)/public && PYTHONPATH=. ../bin/pyright --pythonpath ../bin/python --verifytypes schematic_core --ignoreexternal
+	cd $(VENV)/public && PYTHONPATH=. ../bin/pyright --pythonpath ../bin/python --verifytypes schematic_fastapi --ignoreexternal
 
 bench: $(VENV)/.test $(PEER)/.installed ## measure against the vendor's package; fails below a bar
 	$(BIN)/python -m tests.benchmarks

@@ -173,7 +173,7 @@ class Schematic(Face):
             quantity: units used; absent means one.
             options: idempotency key and time.
         """
-        self._runtime.events.track(event, company, user, traits, quantity, options)
+        self._record(event, company, user, traits, quantity, options)
 
     def identify(
         self,
@@ -326,7 +326,7 @@ class AsyncSchematic(Face):
         options: TrackOptions | None = None,
     ) -> Awaitable[None]:
         """Report usage; see `Schematic.track`. The event is queued when this returns, awaited or not."""
-        self._runtime.events.track(event, company, user, traits, quantity, options)
+        self._record(event, company, user, traits, quantity, options)
         return FINISHED
 
     def identify(

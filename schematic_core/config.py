@@ -1,14 +1,13 @@
-"""Settings of a client: their names, defaults, sources and checks. Wrong ones raise ``ConfigurationError`` here."""
+"""Settings of a client: their names, defaults and sources."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from schematic_core.config_checks import check, url
 from schematic_core.errors import ConfigurationError
 from schematic_core.values import FlagDefault
 
@@ -31,8 +30,6 @@ _ENVIRONMENT = {
     "event_capture_url": "SCHEMATIC_EVENT_CAPTURE_URL",
     "offline": "SCHEMATIC_OFFLINE",
 }
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
 
 
 class ClientOptions(TypedDict, total=False):
@@ -119,9 +116,9 @@ class Settings:
     on_error: Callable[[Exception], None] | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"Settings(base_url={self.base_url!r}, offline={self.offline}, api_key={'set' if self.api_key else None})"
-        )
+        scheme, _, rest = self.base_url.partition("://")
+        url = f"{scheme}://{rest.rpartition('@')[2]}"  # a proxy's password may stand before the host
+        return f"Settings(base_url={url!r}, offline={self.offline}, api_key={'set' if self.api_key else None})"
 
 
 class SchematicConfig:
@@ -173,7 +170,8 @@ def resolve(
     chosen: dict[str, Any] = {}
     for layer in (named, *given, options, {"api_key": api_key}):
         chosen.update((name, value) for name, value in layer.items() if _is_set(value))
-    return _check(chosen)
+    labels = {name: f"{name} ({_ENVIRONMENT[name]})" for name, value in named.items() if chosen.get(name) is value}
+    return _check(chosen, labels)
 
 
 def webhook_secrets(given: str | Sequence[str] | None, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -188,7 +186,7 @@ def webhook_secrets(given: str | Sequence[str] | None, environment: Mapping[str,
     if given is None:
         listed = environment.get("SCHEMATIC_WEBHOOK_SECRET", "")
         return tuple(part.strip() for part in listed.split(",") if part.strip())
-    secrets = (given,) if isinstance(given, str) else tuple(given)
+    secrets = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Sequence) else ()
     if not secrets or not all(isinstance(secret, str) and secret.strip() for secret in secrets):
         raise ConfigurationError("webhook_secret is empty; give the endpoint's secret, or several as a list")
     return secrets
@@ -212,153 +210,29 @@ def _closest(name: str) -> str | None:
     return next(iter(get_close_matches(name, ClientOptions.__annotations__, 1)), None)
 
 
-def _check(chosen: dict[str, Any]) -> Settings:
+def _check(chosen: dict[str, Any], labels: Mapping[str, str]) -> Settings:
     clients = [name for name in ("http_client", "httpx_client") if name in chosen]
     if len(clients) > 1:
         raise ConfigurationError("http_client and httpx_client are the same setting; give one of them")
     values: dict[str, Any] = {"flag_defaults": {}, "headers": {}}
     known = {f.name for f in fields(Settings)}
-    values.update((name, _CHECKS.get(name, _as_given)(name, value)) for name, value in chosen.items() if name in known)
+    for name in known.intersection(chosen):
+        values[name] = check(name, labels.get(name, name), chosen[name])
     if clients:
         values["http_client"] = chosen[clients[0]]
     if not values.get("api_key") and not values.get("offline"):
         raise ConfigurationError(
             "api_key is missing; pass it, set SCHEMATIC_API_KEY, or say offline=True to run without the service"
         )
-    values["event_url"], values["event_form"] = _event_target(values.get("base_url"), chosen.get("event_capture_url"))
+    values["event_url"], values["event_form"] = _event_target(
+        values.get("base_url"), labels.get("event_capture_url", "event_capture_url"), chosen.get("event_capture_url")
+    )
     return Settings(**values)
 
 
-def _event_target(base_url: str | None, capture_url: object) -> tuple[str, str]:
+def _event_target(base_url: str | None, label: str, capture_url: object) -> tuple[str, str]:
     if capture_url is not None:
-        return _url("event_capture_url", capture_url) + "/batch", "capture"
+        return url(label, capture_url) + "/batch", "capture"
     if base_url is None or base_url == DEFAULT_BASE_URL:
         return DEFAULT_CAPTURE_URL + "/batch", "capture"
     return base_url + "/event-batch", "rest"
-
-
-def _as_given(_name: str, value: object) -> object:
-    return value
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be text, not {type(value).__name__}")
-    if not value.strip().isprintable() or not value.isascii():
-        raise ConfigurationError(f"{name} holds characters that cannot be sent in a header")
-    return value.strip()
-
-
-def _url(name: str, value: object) -> str:
-    text = value.strip().rstrip("/") if isinstance(value, str) else ""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
-        _ = parts.port
-    except ValueError:
-        usable = False
-    if not usable or any(c.isspace() for c in text):
-        raise ConfigurationError(f"{name} must be an http or https URL such as 'https://host/path', not {value!r}")
-    return text
-
-
-def _switch(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = value.strip().lower() if isinstance(value, str) else ""
-    if word in _TRUE or word in _FALSE:
-        return word in _TRUE
-    raise ConfigurationError(f"{name} must be True or False, not {value!r}")
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise ConfigurationError(f"{name} must be a number of seconds, zero or more, not {value!r}")
-    return float(value)
-
-
-def _positive_seconds(name: str, value: object) -> float:
-    seconds = _seconds(name, value)
-    if seconds == 0:
-        raise ConfigurationError(f"{name} must be more than zero seconds")
-    return seconds
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(f"{name} must be a whole number, zero or more, not {value!r}")
-    return value
-
-
-def _positive_count(name: str, value: object) -> int:
-    number = _count(name, value)
-    if number == 0:
-        raise ConfigurationError(f"{name} must be at least 1")
-    return number
-
-
-def _level(name: str, value: object) -> int:
-    import logging
-
-    if isinstance(value, str):
-        value = logging.getLevelName(value.strip().upper())
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigurationError(f"{name} must be a logging level such as 'INFO' or logging.INFO")
-    return value
-
-
-def _providers(name: str, value: object) -> tuple[object, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-        raise ConfigurationError(f"{name} must be a list of cache providers, not {type(value).__name__}")
-    for provider in value:
-        if not (callable(getattr(provider, "get", None)) and callable(getattr(provider, "set", None))):
-            raise ConfigurationError(f"{name} holds a {type(provider).__name__}, which has no get and set methods")
-    return tuple(value)
-
-
-def _defaults(name: str, value: object) -> dict[str, FlagDefault]:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{name} must map flag keys to True, False or a function, not {type(value).__name__}")
-    for key, default in value.items():
-        if not isinstance(key, str) or not (isinstance(default, bool) or callable(default)):
-            raise ConfigurationError(f"{name}[{key!r}] must be True, False or a function that gives one")
-    return dict(cast("Mapping[str, FlagDefault]", value))
-
-
-def _headers(name: str, value: object) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-        raise ConfigurationError(f"{name} must map header names to text")
-    return dict(value)
-
-
-def _function(name: str, value: object) -> object:
-    if not callable(value):
-        raise ConfigurationError(f"{name} must be a function, not {type(value).__name__}")
-    return value
-
-
-_CHECKS: dict[str, Callable[[str, object], object]] = {
-    "api_key": _text,
-    "base_url": _url,
-    "offline": _switch,
-    "flag_defaults": _defaults,
-    "timeout": _positive_seconds,
-    "check_timeout": _positive_seconds,
-    "start_timeout": _seconds,
-    "max_retries": _count,
-    "headers": _headers,
-    "follow_redirects": _switch,
-    "event_http_client": _function,
-    "log_level": _level,
-    "cache_providers": _providers,
-    "serve_stale": _seconds,
-    "not_found_ttl": _seconds,
-    "event_buffer_period": _seconds,
-    "event_queue_max": _positive_count,
-    "event_queue_max_bytes": _positive_count,
-    "event_max_age": _positive_seconds,
-    "trusted_client_clock": _switch,
-    "on_error": _function,
-}

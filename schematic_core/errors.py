@@ -94,7 +94,7 @@ class ApiError(SchematicError):
         request_id: str | None = None,
         message: str | None = None,
     ) -> None:
-        self.status_code = self.default_status if status_code is None else status_code
+        self.status_code: int | None = self.default_status if status_code is None else status_code
         self.headers: dict[str, str] = dict(headers or {})
         self.body = body
         self.request_id = request_id
@@ -116,31 +116,31 @@ def _describe(status: int | None, body: object, request_id: str | None) -> str:
 class BadRequestError(ApiError):
     """400: the service could not accept the arguments."""
 
-    default_status = 400
+    default_status: ClassVar[int | None] = 400
 
 
 class UnauthorizedError(ApiError):
     """401: the API key is missing, wrong or revoked."""
 
-    default_status = 401
+    default_status: ClassVar[int | None] = 401
 
 
 class PaymentRequiredError(ApiError):
     """402: the credits asked for are not there."""
 
-    default_status = 402
+    default_status: ClassVar[int | None] = 402
 
 
 class ForbiddenError(ApiError):
     """403: the API key may not do this."""
 
-    default_status = 403
+    default_status: ClassVar[int | None] = 403
 
 
 class NotFoundError(ApiError):
     """404: there is no such thing."""
 
-    default_status = 404
+    default_status: ClassVar[int | None] = 404
 
 
 class RateLimitError(ApiError):
@@ -150,7 +150,7 @@ class RateLimitError(ApiError):
         retry_after: seconds to wait before the next try, from ``Retry-After``; None when the service did not say.
     """
 
-    default_status = 429
+    default_status: ClassVar[int | None] = 429
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class RateLimitError(ApiError):
 class InternalServerError(ApiError):
     """500 to 599: the service failed."""
 
-    default_status = 500
+    default_status: ClassVar[int | None] = 500
 
 
 class ParsingError(ApiError):

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from schematic_core.api.call import Call, Response
     from schematic_core.checks.answers import Flight
 
-__all__ = ["CheckPorts"]
+__all__ = ["CheckPorts", "OutOfTime"]
+
+
+class OutOfTime(Exception):
+    """The caller had no more time to wait for a cache provider, which says nothing about the provider."""
 
 
 class CheckPorts(Protocol):
@@ -23,8 +27,8 @@ class CheckPorts(Protocol):
         """Come back when ``flight`` has landed, or at ``deadline``."""
         ...
 
-    async def invoke(self, method: Callable[..., Any], *arguments: object) -> Any:
-        """Run one method of a cache provider, plain or async, and give what it gives."""
+    async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:
+        """Run one method of a cache provider, plain or async, and give what it gives; raises `OutOfTime`."""
         ...
 
     def spawn(self, job: Callable[[CheckPorts], Coroutine[Any, Any, None]]) -> bool:

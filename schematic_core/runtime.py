@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from schematic_core import lifecycle
 from schematic_core.api.call import Call, Response
-from schematic_core.api.sync import SyncExecutor
 from schematic_core.cache.local import DEFAULT_CACHE_SIZE, DEFAULT_CACHE_TTL, AsyncLocalCache, LocalCache
+from schematic_core.chance import chance
 from schematic_core.checks.answers import Answers, Token
 from schematic_core.checks.defaults import FlagDefaults
 from schematic_core.checks.desk import Desk
@@ -40,9 +40,27 @@ if TYPE_CHECKING:
     import asyncio
 
     from schematic_core.api.aio import AsyncExecutor
+    from schematic_core.api.sync import SyncExecutor
     from schematic_core.checks.aio import AsyncPorts
 
 __all__ = ["Runtime"]
+
+T = TypeVar("T")
+
+
+class _Once(Generic[T]):
+    """An attribute made on first use; like ``functools.cached_property``, but threads that race all get the same object."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, runtime: Runtime, owner: type | None = None) -> T:
+        made: T = runtime.__dict__.setdefault(self._name, self._make(runtime))
+        return made
 
 
 class Runtime:
@@ -81,26 +99,36 @@ class Runtime:
             CheckRules(settings.check_timeout, ttl, self._namespace),
             self.desk,
             self._tiers,
-            Health(Breaker(Backoff(1.0, 30.0, random or _random)), self.log),
+            Health(Breaker(Backoff(1.0, 30.0, random or chance)), self.log),
             self.defaults,
             self.log,
             clock,
             _utc_now,
         )
-        self.executor: SyncExecutor = SyncExecutor(settings)
         self._threads = BackgroundThreads()
-        self.ports: SyncPorts = SyncPorts(self.executor, self.desk, self._threads, clock, self._await_on_loop)
         self.events: EventSender = EventSender(settings, on_acknowledged=self._usage_recorded, log=self.log)
         lifecycle.register(self)
 
-    @cached_property
+    @_Once
+    def executor(self) -> SyncExecutor:
+        """The executor of the sync face; it, and what it imports, comes with the first call."""
+        from schematic_core.api.sync import SyncExecutor
+
+        return SyncExecutor(self.settings)
+
+    @_Once
+    def ports(self) -> SyncPorts:
+        """The ports of the sync face."""
+        return SyncPorts(self.executor, self.desk, self._threads, self._clock, self._await_on_loop)
+
+    @_Once
     def async_executor(self) -> AsyncExecutor:
-        """The executor of the async face; made when that is first used, since it brings asyncio."""
+        """The executor of the async face; it brings asyncio."""
         from schematic_core.api.aio import AsyncExecutor
 
         return AsyncExecutor(self.settings)
 
-    @cached_property
+    @_Once
     def async_ports(self) -> AsyncPorts:
         """The ports of the async face."""
         from schematic_core.checks.aio import AsyncPorts
@@ -230,7 +258,8 @@ class Runtime:
         self.desk.retire()
 
     def _end_close(self) -> None:
-        self.executor.close()
+        if "executor" in self.__dict__:
+            self.executor.close()
         lifecycle.unregister(self)
 
     def after_fork_in_child(self) -> None:
@@ -238,9 +267,9 @@ class Runtime:
         self.loop = None
         self.desk.after_fork_in_child()
         self._threads.after_fork_in_child()
-        self.executor.after_fork_in_child()
-        if "async_executor" in self.__dict__:
-            self.async_executor.after_fork_in_child()
+        for name in ("executor", "async_executor"):
+            if name in self.__dict__:
+                self.__dict__[name].after_fork_in_child()
 
     def _without_asking(self, flag_key: str, options: CheckFlagOptions | None) -> CheckResult | None:
         if not (self.is_closed or self.settings.offline):
@@ -337,9 +366,3 @@ def _client_log(settings: Settings) -> logging.Logger | logging.LoggerAdapter[lo
 
 def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-def _random() -> float:
-    import random
-
-    return random.random()  # noqa: S311 - jitter, not a secret

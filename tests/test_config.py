@@ -100,6 +100,12 @@ def test_the_vendor_s_name_for_the_http_client_works() -> None:
         ({"event_http_client": "client"}, "event_http_client"),
         ({"on_error": 5}, "on_error"),
         ({"http_client": "client"}, "http_client"),
+        ({"timeout": -(10**400)}, "timeout"),
+        ({"headers": {"x": "two\nlines"}}, "headers.*x"),
+        ({"headers": {"x": "snow☃"}}, "headers.*x"),
+        ({"headers": {"x y": "1"}}, "headers.*x y"),
+        ({"cache_providers": [LocalCache]}, "cache_providers.*LocalCache"),
+        ({"logger": "app"}, "logger"),
     ],
 )
 @pytest.mark.parametrize("kind", [Schematic, AsyncSchematic])
@@ -110,6 +116,16 @@ def test_a_wrong_setting_fails_at_construction_and_is_named(kind: Any, options: 
         kind(**given)
 
     assert isinstance(caught.value, (SchematicError, ValueError))
+
+
+@pytest.mark.parametrize("variable", ["SCHEMATIC_API_URL", "SCHEMATIC_EVENT_CAPTURE_URL", "SCHEMATIC_OFFLINE"])
+def test_a_wrong_setting_of_the_environment_is_named_by_its_variable(variable: str) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        resolve("k", {}, environment={variable: "nonsense"})
+
+    resolve(
+        "k", {"base_url": "http://h", "event_capture_url": "http://c", "offline": False}, environment={variable: "x"}
+    )
 
 
 def test_two_http_clients_are_one_too_many() -> None:
@@ -162,6 +178,12 @@ def test_secrets_do_not_show() -> None:
         AsyncSchematicConfig(headers={"x": "verysecret"})
     )
     assert "hidden" not in repr(client.settings)
+    proxied = Schematic("k", base_url="https://me:verysecret@proxy.test/api")
+    assert "'https://proxy.test/api'" in repr(proxied)
+
+
+def test_time_without_end_is_as_long_as_operating_systems_wait() -> None:
+    assert resolve("k", {"check_timeout": 1e300, "timeout": 10**400}, environment={}).timeout == 1e9
 
 
 @pytest.mark.parametrize("level", ["warning", "WARNING", logging.WARNING])
@@ -184,7 +206,7 @@ def test_webhook_secrets_come_from_the_argument_or_the_environment() -> None:
     assert webhook_secrets(None, {}) == ()
 
 
-@pytest.mark.parametrize("empty", ["", "  ", [], ["a", ""], [b"a"]])
+@pytest.mark.parametrize("empty", ["", "  ", [], ["a", ""], [b"a"], 5])
 def test_an_empty_webhook_secret_is_refused(empty: Any) -> None:
     with pytest.raises(ConfigurationError, match="webhook_secret"):
         webhook_secrets(empty, {})

@@ -60,8 +60,8 @@ class LocalCache(CacheProvider[T]):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.max_size = _size("max_size", max_size)
-        self.ttl = _seconds("ttl", ttl) * 1000
+        self.max_size: int = _size("max_size", max_size)
+        self.ttl: float = _seconds("ttl", ttl) * 1000
         self._clock = clock
         self._lock = threading.Lock()
         self._items: MemoryCache[str, object] = MemoryCache(max_size)

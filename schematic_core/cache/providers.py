@@ -15,7 +15,9 @@ class CacheProvider(ABC, Generic[T]):
     """Synchronous cache back end. Milliseconds, as in the vendor's contract.
 
     What the client stores are `CheckResult` values (picklable); a back end gives back what was set or None. One that raises
-    counts as empty and is logged once per episode. A method ``delete(key)`` is used when there is one.
+    counts as empty and is logged once per episode. Give it a time limit of its own: the async client waits for it no longer
+    than the check may take, but nothing can interrupt a call that blocks a thread of the sync client. A method
+    ``delete(key)`` is used when there is one.
     """
 
     @abstractmethod

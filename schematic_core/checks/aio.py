@@ -12,7 +12,7 @@ from schematic_core.api.aio import AsyncExecutor
 from schematic_core.api.call import Call, Response
 from schematic_core.checks.answers import Flight
 from schematic_core.checks.desk import Desk
-from schematic_core.ports import CheckPorts
+from schematic_core.ports import CheckPorts, OutOfTime
 
 __all__ = ["AsyncPorts"]
 
@@ -48,11 +48,17 @@ class AsyncPorts:
         self._desk.on_landing(flight, on_any_thread)
         await asyncio.wait({landed}, timeout=max(0.0, deadline - self._clock()))
 
-    async def invoke(self, method: Callable[..., Any], *arguments: object) -> Any:
+    async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:
         """Await an async provider's method; run a plain one on a thread, so that it cannot hold up the loop."""
-        if inspect.iscoroutinefunction(method):
-            return await asyncio.wait_for(method(*arguments), _PROVIDER_TIMEOUT)
-        return await asyncio.wait_for(asyncio.to_thread(method, *arguments), _PROVIDER_TIMEOUT)
+        allowed = deadline - self._clock()
+        if allowed <= 0:
+            raise OutOfTime
+        try:
+            return await asyncio.wait_for(_run(method, arguments), min(_PROVIDER_TIMEOUT, allowed))
+        except asyncio.TimeoutError:
+            if allowed < _PROVIDER_TIMEOUT:
+                raise OutOfTime from None
+            raise
 
     def spawn(self, job: Callable[[CheckPorts], Coroutine[Any, Any, None]]) -> bool:
         """Run ``job`` as a task of the calling loop."""
@@ -60,3 +66,10 @@ class AsyncPorts:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
+
+
+async def _run(method: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
+    if inspect.iscoroutinefunction(method):
+        return await method(*arguments)
+    value = await asyncio.to_thread(method, *arguments)
+    return await value if inspect.isawaitable(value) else value  # e.g. a wrapped async method

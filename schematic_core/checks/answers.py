@@ -16,7 +16,7 @@ from schematic_core.checks.question import RawQuestion, Subject
 from schematic_core.keys import Pairs
 from schematic_core.values import CheckResult
 
-__all__ = ["Answer", "Answers", "Flight", "Token"]
+__all__ = ["Answer", "Answers", "Flight", "Token", "carries_usage", "tokens_of"]
 
 NEVER = float("-inf")
 _MAX_ALIASES = 8
@@ -34,6 +34,7 @@ class Answer:
     fresh_until: float = NEVER
     renewable_until: float = NEVER
     kept_until: float = NEVER
+    asked_in: int = -1
     tokens: tuple[Token, ...] = ()
     raws: list[RawQuestion] = field(default_factory=list)
 
@@ -69,7 +70,7 @@ class Answers:
         self._by_token: dict[Token, set[Subject]] = {}
         self._flights: dict[Subject, Flight] = {}
         self.aliases: dict[RawQuestion, Answer] = {}
-        self.generation = 0
+        self.generation: int = 0
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -83,15 +84,22 @@ class Answers:
         return answer
 
     def put(self, subject: Subject, result: CheckResult | None, asked_in: int, now: float) -> Answer:
-        """Remember what the service said; not fresh if something was dropped since ``asked_in``, the asking's generation."""
+        """Remember what the service said; not fresh if something was dropped since ``asked_in``, the asking's generation.
+
+        What was asked before a purge, but answered late, does not replace what was asked after it.
+        """
+        held = self._answers.get(subject)
+        if held is not None and held.asked_in > asked_in:
+            return held
         answer = self._answers.pop(subject, None) or Answer(subject)
         self._unindex(answer)
         ttl = self._not_found_ttl if result is None else self._ttl
         is_current = asked_in == self.generation
         answer.result = result
+        answer.asked_in = asked_in
         answer.renewable_until = now + 2 * ttl if is_current and result is not None else NEVER
         answer.kept_until = now + (ttl if result is None else max(ttl, self._serve_stale))
-        answer.tokens = _tokens(subject, result)
+        answer.tokens = tokens_of(subject, result)
         answer.fresh_until = now + ttl if is_current else NEVER
         if self._max_size < 1:
             return answer
@@ -110,9 +118,12 @@ class Answers:
             self.aliases[raw] = answer
 
     def join(self, subject: Subject, gives_up_at: float, now: float) -> tuple[Flight, bool]:
-        """Board the request under way for ``subject``; True means that the caller leads and must land it."""
+        """Board the request under way for ``subject``; True means that the caller leads and must land it.
+
+        Nobody boards a request made before the last purge: its answer may be the one that was purged.
+        """
         flight = self._flights.get(subject)
-        if flight is not None and now < flight.gives_up_at:
+        if flight is not None and flight.generation == self.generation and now < flight.gives_up_at:
             return flight, False
         flight = self._flights[subject] = Flight(subject, self.generation, gives_up_at)
         return flight, True
@@ -140,7 +151,7 @@ class Answers:
         expired = []
         for subject in self._matching([tokens]):
             answer = self._answers[subject]
-            if answer.result is not None and _carries_usage(answer.result):
+            if answer.result is not None and carries_usage(answer.result):
                 answer.fresh_until = answer.renewable_until = NEVER
                 expired.append(subject)
         return expired
@@ -176,7 +187,8 @@ class Answers:
         answer.tokens = ()
 
 
-def _tokens(subject: Subject, result: CheckResult | None) -> tuple[Token, ...]:
+def tokens_of(subject: Subject, result: CheckResult | None) -> tuple[Token, ...]:
+    """List by what an answer is found again."""
     flag_key, company, user = subject
     tokens: list[Token] = [("flag", flag_key, "")]
     tokens += [("company", name, value) for name, value in company]
@@ -188,7 +200,8 @@ def _tokens(subject: Subject, result: CheckResult | None) -> tuple[Token, ...]:
     return tuple(tokens)
 
 
-def _carries_usage(result: CheckResult) -> bool:
+def carries_usage(result: CheckResult) -> bool:
+    """Whether an answer states usage, so that recorded usage makes it old."""
     held = result.entitlement
     return result.feature_usage is not None or (
         held is not None and any(v is not None for v in (held.usage, held.credit_used, held.credit_remaining))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 
 from schematic_core.checks.answers import Answer, Answers, Flight, Token
 from schematic_core.checks.outcome import Outcome
+from schematic_core.checks.purges import Purges
 from schematic_core.checks.question import RawQuestion, Subject
 from schematic_core.keys import Pairs
 from schematic_core.values import CheckResult
 
 __all__ = ["Desk"]
+
+_LONG_AGO = -1
+"""A generation before the first: what was asked in it is never fresh."""
 
 
 class Desk:
@@ -20,20 +25,25 @@ class Desk:
     Args:
         make: gives an empty machine.
         clock: monotonic seconds.
+        wall: the present, aware.
         remembers: False when the cache is switched off; then callers neither find nor put.
     """
 
-    def __init__(self, make: Callable[[], Answers], clock: Callable[[], float], *, remembers: bool) -> None:
-        self.remembers = remembers
+    def __init__(
+        self, make: Callable[[], Answers], clock: Callable[[], float], wall: Callable[[], datetime], *, remembers: bool
+    ) -> None:
+        self.remembers: bool = remembers
         self._make = make
         self._clock = clock
+        self._wall = wall
+        self._purges = Purges()
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
         """Start anew: the inherited lock may be held, and inherited flights have lost their leaders."""
         self._lock = threading.RLock()  # a finaliser or signal handler may check while this thread holds it
         self._answers = self._make()
-        self.aliases = self._answers.aliases
+        self.aliases: dict[RawQuestion, Answer] = self._answers.aliases
 
     def retire(self) -> None:
         """Forget everything and remember nothing more: the client is closed."""
@@ -79,15 +89,25 @@ class Desk:
         if not waits:
             callback()
 
-    def drop(self, groups: Iterable[Collection[Token]]) -> list[Subject]:
+    def drop(self, groups: Sequence[Collection[Token]]) -> list[Subject]:
         """Forget the answers that have one token of every group; all when there is no group."""
         with self._lock:
+            self._purges.dropped(groups, self._wall())
             return self._answers.drop(groups)
 
     def expire_usage(self, tokens: Collection[Token]) -> list[Subject]:
         """Let answers that carry usage of these companies be asked again."""
         with self._lock:
+            self._purges.used(tokens, self._wall())
             return self._answers.expire_usage(tokens)
+
+    def believes(self, subject: Subject, row: CheckResult) -> bool:
+        """Whether a provider's row is from after every purge that concerns it; if so, later purges will find it."""
+        with self._lock:
+            if self._purges.cover(subject, row):
+                return False
+            self._answers.put(subject, row, _LONG_AGO, self._clock())
+            return True
 
     @property
     def generation(self) -> int:

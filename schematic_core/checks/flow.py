@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from schematic_core.api.call import Call
@@ -15,7 +16,7 @@ from schematic_core.checks.defaults import FlagDefaults
 from schematic_core.checks.desk import Desk
 from schematic_core.checks.outcome import ABANDONED, BROKEN, HELD_BACK, LATE, Failure, Health, Outcome
 from schematic_core.checks.question import Context, Question, Subject
-from schematic_core.checks.tiers import Tiers
+from schematic_core.checks.tiers import Invoke, Tiers
 from schematic_core.errors import ApiError, NotFoundError
 from schematic_core.keys import check_row
 from schematic_core.ports import CheckPorts
@@ -32,6 +33,7 @@ __all__ = ["CheckFlow", "CheckRules"]
 
 _SERVICE_DOES_NOT_KNOW = "Flag not found"
 _LANDING_GRACE = 1.0
+_LONGEST = 86_400.0  # operating systems refuse to wait for much more
 _NO_FLAGS = ("", ".", "..")  # no flag can have such a key: they cannot be a segment of a path
 
 
@@ -95,7 +97,7 @@ class CheckFlow:
         if question.is_preflight or not self._desk.remembers:
             return self._settle(question, await self._fetch(request, self._deadline(question.options), ports))
         deadline = self._deadline(question.options)
-        held = await self._held(question, request, ports)
+        held = await self._held(question, request, deadline, ports)
         return held or self._settle(question, await self._share(request, deadline, ports))
 
     async def check_many(
@@ -111,12 +113,13 @@ class CheckFlow:
             return [await self.check(self._within(question, deadline), ports) for question in questions]
         held: dict[str, CheckResult | None] = {}
         if self._desk.remembers:
-            held = {q.flag_key: await self._held(q, request, ports) for q in questions}
+            held = {q.flag_key: await self._held(q, request, deadline, ports) for q in questions}
             if all(held.values()):
                 return [result for q in questions if (result := held[q.flag_key])]
+        asked_in = self._desk.generation
         outcome = await self._ask(request, deadline, ports)
         if not isinstance(outcome, Failure) and self._desk.remembers:
-            self._remember_unknown(questions, outcome)
+            self._remember_unknown(questions, outcome, asked_in)
         return [(isinstance(outcome, Failure) and held.get(q.flag_key)) or self._settle(q, outcome) for q in questions]
 
     async def _check_all(
@@ -136,16 +139,19 @@ class CheckFlow:
             return await self.check_many(list(keys), context, options, ports)
         return [self._settle(Question(key, context, options), outcome) for key in keys]
 
-    async def _held(self, question: Question, request: _Request, ports: CheckPorts) -> CheckResult | None:
+    async def _held(
+        self, question: Question, request: _Request, deadline: float, ports: CheckPorts
+    ) -> CheckResult | None:
         """Give what is remembered and still good, starting its renewal when it is due."""
         answer = self._desk.find(question.subject)
         now = self._clock()
         if answer is not None and now < answer.fresh_until:
             return answer.result or self._unknown(question)
         if self._tiers:
-            row = await self._tiers.read(self._row(question.subject), question.flag_key, ports.invoke)
-            if row is not None:
-                return replace(row, source="cache")
+            invoke = partial(ports.invoke, deadline)
+            row = await self._tiers.read(self._row(question.subject), question.flag_key, invoke)
+            if row is not None and self._desk.believes(question.subject, row):
+                return row
         if answer is not None and answer.result is not None and now < answer.renewable_until:
             self._renew(request, ports)
             return answer.result
@@ -179,9 +185,9 @@ class CheckFlow:
                 await self._lead(flight, request, deadline, ports)
             else:
                 await ports.wait(flight, deadline)
-            outcome = flight.outcome
             if not flight.has_landed:
                 return LATE
+            outcome = flight.outcome
             # A leader that was cancelled, or had less time than we have, says nothing about our chances.
             if leads or outcome not in (ABANDONED, LATE) or self._clock() >= deadline:
                 return outcome
@@ -191,11 +197,11 @@ class CheckFlow:
         try:
             outcome = await self._fetch(request, deadline, ports)
             if not isinstance(outcome, Failure):
-                outcome = await self._remember(flight, request, outcome, ports)
+                outcome = await self._remember(flight, request, outcome, partial(ports.invoke, deadline))
         finally:
             self._desk.land(flight, outcome)
 
-    async def _remember(self, flight: Flight, request: _Request, outcome: Outcome, ports: CheckPorts) -> Outcome:
+    async def _remember(self, flight: Flight, request: _Request, outcome: Outcome, invoke: Invoke) -> Outcome:
         assert not isinstance(outcome, Failure)
         _, company, user = request.subject
         dated: dict[str, CheckResult | None] = {}
@@ -204,8 +210,10 @@ class CheckFlow:
             result = dated[flag_key] = self._dated(answered)
             kept = None if result is None else replace(result, source="cache")
             self._desk.put(subject, kept, flight.generation)
-            if kept is not None and self._tiers:
-                await self._tiers.write(self._row(subject), kept, ports.invoke)
+            if kept is not None and self._tiers and flight.generation == self._desk.generation:
+                await self._tiers.write(self._row(subject), kept, invoke)
+                if flight.generation != self._desk.generation:
+                    await self._tiers.forget([self._row(subject)], invoke)
         return dated
 
     def _dated(self, result: CheckResult | None) -> CheckResult | None:
@@ -213,11 +221,11 @@ class CheckFlow:
             return result
         return replace(result, valid_until=result.as_of + timedelta(seconds=self._rules.ttl))
 
-    def _remember_unknown(self, questions: Sequence[Question], outcome: Outcome) -> None:
+    def _remember_unknown(self, questions: Sequence[Question], outcome: Outcome, asked_in: int) -> None:
         assert not isinstance(outcome, Failure)
         for question in questions:
             if outcome.get(question.flag_key) is None:
-                self._desk.put(question.subject, None, self._desk.generation)
+                self._desk.put(question.subject, None, asked_in)
 
     async def _fetch(self, request: _Request, deadline: float, ports: CheckPorts) -> Outcome:
         now = self._clock()
@@ -260,7 +268,7 @@ class CheckFlow:
 
     def _deadline(self, options: CheckFlagOptions | None) -> float:
         timeout = None if options is None else options.timeout
-        return self._clock() + (self._rules.check_timeout if timeout is None else timeout)
+        return self._clock() + min(self._rules.check_timeout if timeout is None else timeout, _LONGEST)
 
     def _within(self, question: Question, deadline: float) -> Question:
         left = max(0.0, deadline - self._clock())

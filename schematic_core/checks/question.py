@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from schematic_core.keys import InvalidKeys, Pairs, normalise, pairs
 from schematic_core.values import CheckFlagOptions, EventUsage, Keys
 
-__all__ = ["Context", "Question", "RawQuestion", "Subject", "ask", "context", "is_plain", "raw_question"]
+__all__ = ["Context", "Question", "RawQuestion", "Subject", "ask", "context", "is_written_as", "raw_question"]
 
 Subject = tuple[str, Pairs, Pairs]
 """Under what an answer is remembered: flag key, the company's pairs, the user's pairs."""
@@ -60,11 +60,17 @@ def raw_question(flag_key: object, company: Keys | None, user: Keys | None) -> R
     )
 
 
-def is_plain(raw: RawQuestion) -> bool:
-    """Whether a raw form is all exact text, so that nothing else can be equal to it (True is equal to 1, text only to text)."""
+def is_written_as(question: Question, raw: RawQuestion) -> bool:
+    """Whether a raw form stands for ``question`` and for nothing else.
+
+    It must be all exact text, for nothing else is equal to that (True is equal to 1), and say the same still: the caller
+    may have changed the mapping since.
+    """
     flag_key, *sides = raw
-    pairs = [pair for side in sides if isinstance(side, tuple) for pair in side]
-    return type(flag_key) is str and all(type(name) is str and type(value) is str for name, value in pairs)
+    given = [tuple(sorted(side)) if isinstance(side, tuple) else () for side in sides]
+    texts = [text for side in given for pair in side for text in pair]
+    is_text = type(flag_key) is str and all(type(text) is str for text in texts)
+    return is_text and (flag_key, *given) == question.subject
 
 
 def context(company: Keys | None, user: Keys | None) -> Context:
@@ -88,7 +94,7 @@ def ask(flag_key: str, company: Keys | None, user: Keys | None, options: CheckFl
         raise InvalidKeys(f"options must be CheckFlagOptions, not {type(options).__name__}")
     if options is not None:
         _validate(options)
-    return Question(flag_key, context(company, user), options)
+    return Question(str.__str__(flag_key), context(company, user), options)  # plain text also of a subclass
 
 
 def _validate(options: CheckFlagOptions) -> None:

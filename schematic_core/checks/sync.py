@@ -6,13 +6,15 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from schematic_core.api.call import Call, Response
-from schematic_core.api.sync import SyncExecutor
 from schematic_core.checks.answers import Flight
 from schematic_core.checks.desk import Desk
-from schematic_core.ports import CheckPorts
+from schematic_core.ports import CheckPorts, OutOfTime
+
+if TYPE_CHECKING:
+    from schematic_core.api.sync import SyncExecutor
 
 __all__ = ["BackgroundThreads", "SyncPorts", "drive"]
 
@@ -63,10 +65,14 @@ class SyncPorts:
         self._desk.on_landing(flight, landed.set)
         landed.wait(max(0.0, deadline - self._clock()))
 
-    async def invoke(self, method: Callable[..., Any], *arguments: object) -> Any:
-        """Run a provider's method here, or on the client's loop when it is async."""
+    async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:
+        """Run a provider's method here, or on the client's loop when it is async. Nothing can interrupt one that blocks."""
+        if self._clock() >= deadline:
+            raise OutOfTime
         value = method(*arguments)
-        return self._await_elsewhere(value, _PROVIDER_TIMEOUT) if isinstance(value, Coroutine) else value
+        if not isinstance(value, Coroutine):
+            return value
+        return self._await_elsewhere(value, max(0.0, min(_PROVIDER_TIMEOUT, deadline - self._clock())))
 
     def spawn(self, job: Callable[[CheckPorts], Coroutine[Any, Any, None]]) -> bool:
         """Run ``job`` on a background thread."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
+from schematic_core.ports import OutOfTime
 from schematic_core.values import CheckResult
 
 __all__ = ["Invoke", "Provider", "Tiers"]
@@ -48,8 +50,8 @@ class Tiers:
     async def read(self, row: str, flag_key: str, invoke: Invoke) -> CheckResult | None:
         """Give the row of the first provider that has one; anything but an answer to this flag counts as none."""
         for provider in self._providers:
-            found = await self._try(provider, invoke, provider.get, row)
-            if isinstance(found, CheckResult) and found.flag_key == flag_key:
+            found = _answer(await self._try(provider, invoke, provider.get, row), flag_key)
+            if found is not None:
                 return found
         return None
 
@@ -71,6 +73,8 @@ class Tiers:
     async def _try(self, provider: Provider, invoke: Invoke, method: Callable[..., Any], *arguments: object) -> object:
         try:
             value = await invoke(method, *arguments)
+        except OutOfTime:
+            return None
         except Exception:  # noqa: BLE001 - a cache tier
             if id(provider) not in self._failing:
                 self._failing.add(id(provider))
@@ -81,3 +85,12 @@ class Tiers:
             self._failing.discard(id(provider))
             self._log.info("cache provider %s works again", type(provider).__name__)
         return value
+
+
+def _answer(row: object, flag_key: str) -> CheckResult | None:
+    try:
+        if isinstance(row, CheckResult) and row.flag_key == flag_key and isinstance(row.value, bool):
+            return replace(row, source="cache")
+    except AttributeError:  # pickled by a version whose answers had other members
+        pass
+    return None

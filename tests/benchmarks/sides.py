@@ -43,7 +43,9 @@ OURS = Side("schematic_core", Path(sys.executable))
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("SCHEMATIC_")}
+    """Both sides keep compiled modules, as installed packages do, whatever the caller's environment says."""
+    left_out = ("SCHEMATIC_", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
 class Running:

@@ -69,6 +69,30 @@ def test_an_answer_asked_before_a_purge_arrives_expired() -> None:
     assert late.kept_until == 102.0
 
 
+def test_nobody_boards_a_request_made_before_a_purge() -> None:
+    answers = machine()
+    before, _ = answers.join(subject(), gives_up_at=9.0, now=1.0)
+    answers.drop([])
+
+    after, leads = answers.join(subject(), gives_up_at=9.0, now=1.0)
+    answers.land(before, {})
+
+    assert leads
+    assert answers.join(subject(), gives_up_at=9.0, now=1.0) == (after, False)
+
+
+def test_an_answer_asked_before_a_purge_never_replaces_one_asked_after() -> None:
+    answers = machine()
+    before, _ = answers.join(subject(), gives_up_at=9.0, now=1.0)
+    answers.drop([])
+    newer = answers.put(subject(), result(error="newer"), answers.generation, now=2.0)
+
+    kept = answers.put(subject(), result(error="older"), before.generation, now=3.0)
+
+    assert kept is newer
+    assert (newer.result and newer.result.error, newer.fresh_until) == ("newer", 7.0)
+
+
 def test_the_answer_renewed_longest_ago_makes_room_and_takes_its_aliases_along() -> None:
     answers = machine(max_size=2)
     first = answers.put(subject("a"), result("a"), 0, now=1.0)

@@ -53,9 +53,11 @@ class Scripted:
         self.jobs: list[Coroutine[Any, Any, None]] = []
         self.has_room = has_room
         self.while_waiting: Callable[[Flight], None] = lambda _: None
+        self.while_calling: Callable[[], object] = lambda: None
 
     async def call(self, call: Call, deadline: float) -> Response:
         self.calls.append(call)
+        self.while_calling()
         answer = self.script.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -64,7 +66,7 @@ class Scripted:
     async def wait(self, flight: Flight, deadline: float) -> None:
         self.while_waiting(flight)
 
-    async def invoke(self, method: Callable[..., Any], *arguments: object) -> Any:
+    async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:
         return method(*arguments)
 
     def spawn(self, job: Callable[[CheckPorts], Coroutine[Any, Any, None]]) -> bool:
@@ -78,7 +80,7 @@ class World:
 
     def __init__(self, *, remembers: bool = True, threshold: int = 5) -> None:
         self.now = 100.0
-        self.desk = Desk(lambda: Answers(100, 5.0, 10.0, 60.0), lambda: self.now, remembers=remembers)
+        self.desk = Desk(lambda: Answers(100, 5.0, 10.0, 60.0), lambda: self.now, self.wall, remembers=remembers)
         self.flow = CheckFlow(
             CheckRules(3.0, 5.0, "ns"),
             self.desk,
@@ -87,8 +89,11 @@ class World:
             FlagDefaults({"exports": True}, LOG),
             LOG,
             lambda: self.now,
-            lambda: datetime.fromtimestamp(self.now, timezone.utc),
+            self.wall,
         )
+
+    def wall(self) -> datetime:
+        return datetime.fromtimestamp(self.now, timezone.utc)
 
     def check(self, ports: Scripted, options: CheckFlagOptions | None = None, flag: str = "exports") -> CheckResult:
         return drive(self.flow.check(Question(flag, ACME, options), ports))
@@ -151,6 +156,17 @@ def test_a_follower_shares_the_leader_s_answer() -> None:
 
     assert world.check(ports) is shared
     assert ports.calls == []
+
+
+def test_a_flag_made_while_all_were_asked_is_not_remembered_as_unknown() -> None:
+    world, ports = World(), Scripted(verdicts("other"), verdict())
+    ports.while_calling = lambda: world.desk.drop([])
+
+    world.check_many(ports, ["exports"])
+    ports.while_calling = lambda: None
+    result = world.check(ports)
+
+    assert (result.value, result.source, len(ports.calls)) == (True, "api", 2)
 
 
 def test_a_follower_whose_time_is_up_answers_the_default() -> None:
