@@ -39,6 +39,7 @@ LEVELS = {
     "schematic_core.api.methods": 4,
     "schematic_core.api.resources": 4,
     "schematic_core.api.deadline": 4,
+    "schematic_core.api.lookup": 4,
     "schematic_core.api.over_httpx": 4,
     "schematic_core.checks": 2,
     "schematic_core.checks.tiers": 3,

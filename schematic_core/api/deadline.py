@@ -9,11 +9,13 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpcore
 import httpx
+
+from schematic_core.api.lookup import addresses
 
 __all__ = ["Until", "deadline_transport"]
 
@@ -110,7 +112,16 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        return _Stream(self._plain.connect_tcp(host, port, _left(timeout), local_address, socket_options))
+        try:
+            found = addresses(host, port, _left(timeout))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        for address in found[:-1]:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):  # the next one may do
+                return _Stream(self._plain.connect_tcp(address, port, _left(timeout), local_address, socket_options))
+        return _Stream(self._plain.connect_tcp(found[-1], port, _left(timeout), local_address, socket_options))
 
     def sleep(self, seconds: float) -> None:
         self._plain.sleep(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from schematic_core.api.call import Call, Failure, Outcome, Response
@@ -65,16 +66,13 @@ class SyncExecutor:
         if own is not None:
             own.close()
 
-    def __del__(self) -> None:
-        if self._own is not None:  # dropped without close: its connections go with it
-            self._own.close()
-
     def after_fork_in_child(self) -> None:
         """Forget the parent's connections and locks, without closing what the parent still uses."""
         self._lock = threading.Lock()
         if self._own is not None:
             self._inherited.append(self._own)
             self._own = None
+            self._when_dropped.detach()
 
     def _send(self, step: Send) -> Outcome:
         from schematic_core.api import over_httpx
@@ -116,6 +114,8 @@ class SyncExecutor:
         with self._lock:
             if self._own is None and not self._is_closed:
                 self._own = made
+                self._when_dropped = weakref.finalize(self, made.close)  # its connections go with it
+                self._when_dropped.atexit = False
             kept = self._own
         if kept is not made:
             made.close()
