@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
+from schematic_core.events.intake import check_track_options
 from schematic_core.events.values import FlagCheckRecord, IdentifyRecord, Record, TrackRecord
 from schematic_core.values import CheckResult
 from schematic_core.wire import format_instant
@@ -47,6 +48,9 @@ class Codec:
 
         Returns:
             Its JSON, None when it cannot be written at all; and the names of traits left out because they cannot.
+
+        Raises:
+            Unfit: its options are filled wrongly.
         """
         body = _body(record)
         unfit: list[str] = []
@@ -71,8 +75,9 @@ class Codec:
         members: dict[str, object] = {"idempotency_key": f"{self._token}-{record[1]}" if key is None else key}
         sent_at, trusted_clock = None, None
         if record[0] == "track" and record[8] is not None:
-            sent_at, trusted_clock = record[8].sent_at, record[8].trusted_client_clock
-            members["backfill"] = record[8].backfill
+            said = check_track_options(record[8])
+            sent_at, trusted_clock = said.sent_at, said.trusted_client_clock
+            members["backfill"] = said.backfill
         members["sent_at"] = self._instant(record[2]) if sent_at is None else format_instant(sent_at)
         members["trusted_client_clock"] = (self._trusted or None) if trusted_clock is None else trusted_clock
         return "," + _write({name: value for name, value in members.items() if value is not None})[1:-1]

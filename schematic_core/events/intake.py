@@ -15,6 +15,7 @@ __all__ = [
     "Unfit",
     "check_identify_options",
     "check_track",
+    "check_track_options",
     "copy_company",
     "copy_text",
     "copy_traits",
@@ -40,7 +41,7 @@ def check_track(event: object, quantity: object, options: object) -> tuple[str, 
     if not isinstance(event, str) or not event:
         raise Unfit(f"event must be non-empty text, not {_kind(event)}")
     if options is not None:
-        options = _check_track_options(options)
+        options = check_track_options(options)
     return str.__str__(event), _whole(quantity), options
 
 
@@ -129,7 +130,12 @@ def _part(company: object, name: str) -> object:
     return company.get(name) if isinstance(company, Mapping) else getattr(company, name, None)
 
 
-def _check_track_options(options: object) -> TrackOptions:
+def check_track_options(options: object) -> TrackOptions:
+    """Give the options of a `track`; the sender's thread calls this too, since callers pay for every look.
+
+    Raises:
+        Unfit: they are not `TrackOptions`, or filled wrongly.
+    """
     if not isinstance(options, TrackOptions):
         raise Unfit(f"options must be TrackOptions, not {_kind(options)}")
     copy_text("idempotency_key", options.idempotency_key)

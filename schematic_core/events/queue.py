@@ -75,7 +75,7 @@ class EventQueue:
         self._attempt = 0
         self._trouble: str | None = None
         self._is_overflowing = False
-        self._is_resting = False
+        self._waits_until: float | None = None
         self._deadline: float | None = None
         self._is_given_up = False
         self._is_done = False
@@ -100,17 +100,20 @@ class EventQueue:
 
     @property
     def appetite(self) -> int:
-        """How many more events change what `next` says; at least 1.
-
-        One when empty, but for the rest after a round: nothing is due before the period is over, so that a busy process
-        wakes nobody for single events. Otherwise what fills a batch or the queue.
-        """
+        """How many more events change what `next` says: one when empty, else what fills a batch or the queue; at least 1."""
         count = self.count
         waiting = len(self._lanes)
-        if not count:
-            return min(self._max_batch, self._limits.max_events) if self._is_resting else 1
         to_fill = self._max_batch - waiting if waiting < self._max_batch else self._max_batch
-        return max(1, min(to_fill, self._limits.max_events - count))
+        return 1 if not count else max(1, min(to_fill, self._limits.max_events - count))
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether what was pushed since the last `Wait` changes nothing before that wait is over.
+
+        After a round nothing is due until the period is over, so that a busy process wakes nobody for single events.
+        """
+        is_later = self._waits_until is not None and self._due is not None and self._due >= self._waits_until
+        return is_later and len(self._lanes) < self._max_batch
 
     def counts(self) -> EventCounts:
         """Give the counters as they are now."""
@@ -172,6 +175,7 @@ class EventQueue:
 
     def next(self, now: float) -> Step:
         """Say what to do at ``now`` (monotonic seconds)."""
+        self._waits_until = None
         if self._is_given_up or (self._deadline is not None and now >= self._deadline):
             return self._end()
         waiting = len(self._lanes)
@@ -182,14 +186,15 @@ class EventQueue:
                 return self._encode()
             batch = self._take(now)
             if batch is not None:
+                self._last_round = now  # what a flush urges is a round as well
                 return Send(batch)
         if self._lanes.has_raw:
             return self._encode()
         if self._deadline is not None and not self.count:
             return self._end()
         rested_at = self._last_round + self._limits.period
-        self._is_resting = not self.count and now < rested_at
-        return Wait(rested_at if self._is_resting else self._wake_at())
+        self._waits_until = rested_at if not self.count and now < rested_at else self._wake_at()
+        return Wait(self._waits_until)
 
     def store(self, entries: Sequence[Entry]) -> None:
         """Take the serialised form of what `Encode` gave; records left out count as unserialisable."""

@@ -6,12 +6,13 @@ import logging
 from typing import TYPE_CHECKING, Union
 
 from schematic_core.errors import ApiError, BadRequestError, ForbiddenError, SchematicError, UnauthorizedError
+from schematic_core.events.intake import Unfit
 from schematic_core.events.values import Notice, NoticeKind
 
 if TYPE_CHECKING:
     Log = Union[logging.Logger, logging.LoggerAdapter[logging.Logger]]
 
-__all__ = ["as_error", "say"]
+__all__ = ["as_error", "say", "say_lost"]
 
 _WORDS: dict[NoticeKind, tuple[int, str]] = {
     "trouble": (logging.WARNING, "events cannot be delivered at present (%s); they are kept and sent again"),
@@ -35,6 +36,15 @@ def say(log: Log, notice: Notice) -> None:
     detail = notice.outcome.detail if notice.outcome is not None else ""
     status = notice.outcome.status if notice.outcome is not None else None
     log.log(level, words, detail, extra={"schematic_events": notice.events, "schematic_status": status})
+
+
+def say_lost(log: Log, fault: Exception, told: set[str]) -> None:
+    """Log that an event could not be written; one filled wrongly by the caller once for each way of being wrong."""
+    if not isinstance(fault, Unfit):
+        log.error("an event could not be serialised and is lost", exc_info=fault)
+    elif str(fault) not in told:
+        told.add(str(fault))
+        log.warning("an event was dropped: %s", fault)
 
 
 def as_error(notice: Notice) -> SchematicError | None:

@@ -12,7 +12,6 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from schematic_core.chance import chance
@@ -129,14 +128,11 @@ class EventSender:
             now = 0.0  # nobody reads it beside a time of the caller's own
             if options is None:
                 now = self._wall()
-            elif not (
-                type(options) is TrackOptions
-                and type(options.idempotency_key) is str
-                and type(options.sent_at) is datetime
-                and options.trusted_client_clock is options.backfill is None
-            ):
+            elif type(options) is not TrackOptions:
                 now = self._wall()
                 event, quantity, options = check_track(event, quantity, options)
+            elif options.sent_at is None:
+                now = self._wall()
         except Exception as fault:  # noqa: BLE001 - arguments run the caller's code and may do anything
             return self._reject(fault)
         inbox = worker.inbox

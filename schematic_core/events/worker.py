@@ -28,7 +28,7 @@ from schematic_core.config import Settings
 from schematic_core.events.codec import Codec
 from schematic_core.events.delivery import REQUEST_TIMEOUT, Delivery
 from schematic_core.events.queue import EventQueue
-from schematic_core.events.report import say
+from schematic_core.events.report import say, say_lost
 from schematic_core.events.values import Batch, Done, Encode, Entry, EventCounts, Limits, Notice, Record, Send, Wait
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._waiters: list[_Waiter] = []
         self._deadline: float | None = None
-        self._told_traits: set[str] = set()
+        self._told: set[str] = set()
         self._pid = os.getpid()
 
     # -- callers' side
@@ -133,13 +133,16 @@ class Worker:
             self._renew()
             self.inbox.append(record)
         self._start()
+        is_patient = False
         if self._lock.acquire(blocking=False):
             try:
                 self._absorb(self._clock())
                 self.notice = self._queue.appetite
+                is_patient = self._queue.is_patient
             finally:
                 self._lock.release()
-        self._rouse()
+        if not is_patient:
+            self._rouse()
 
     def refuse(self) -> None:
         """Count an event that is not accepted any more, or never was."""
@@ -331,8 +334,8 @@ class Worker:
         for record in records:
             try:
                 data, unfit = codec.encode(record)
-            except Exception:  # noqa: BLE001 - time zones and text are the user's own code
-                self._log.exception("an event could not be serialised and is lost")
+            except Exception as fault:  # noqa: BLE001 - time zones and text are the user's own code
+                say_lost(self._log, fault, self._told)
                 continue
             for name in unfit:
                 self._tell_trait(name)
@@ -343,10 +346,8 @@ class Worker:
             self._queue.store(entries)
 
     def _sleep(self, until: float | None) -> None:
-        if len(self.inbox) >= self.notice:
-            return
-        wait = -1.0 if until is None else self._until(until)
-        self._wake.acquire(timeout=wait)
+        if len(self.inbox) < self.notice:
+            self._wake.acquire(timeout=-1.0 if until is None else self._until(until))
 
     def _rouse(self) -> None:
         try:
@@ -392,7 +393,7 @@ class Worker:
                 owner.report(notice)
 
     def _tell_trait(self, name: str) -> None:
-        if name in self._told_traits or len(self._told_traits) >= _MAX_TOLD_TRAITS:
+        if name in self._told or len(self._told) >= _MAX_TOLD_TRAITS:
             return
-        self._told_traits.add(name)
+        self._told.add(name)
         self._log.warning("trait %r holds a value that JSON cannot carry; it was left out", name)

@@ -15,7 +15,7 @@ def main() -> int:
     """Give the exit status: 0 when every row reaches its bar, 1 when one does not, 2 when there is nothing to run."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--once", action="store_true", help="run each row once for its answers, without measuring")
-    parser.add_argument("--rounds", type=int, default=7, help="how many times the sides take turns (at least 5)")
+    parser.add_argument("--rounds", type=int, default=15, help="how many times the sides take turns (at least 5)")
     parser.add_argument("rows", nargs="*", metavar="row", help=f"any of {', '.join(row.name for row in ROWS)}")
     chosen = parser.parse_args()
     unknown = set(chosen.rows) - {row.name for row in ROWS}

@@ -27,18 +27,25 @@ def test_after_a_round_nobody_is_woken_for_single_events_until_the_period_is_ove
     turned.tracks(0)
     turned.run_until(turned.now + 0.2)
 
-    assert (turned.waits(), turned.queue.appetite) == (5.0, 100)
-    turned.now += 5.0
-    assert (turned.waits(), turned.queue.appetite) == (None, 1)
+    assert turned.waits() == 5.0
+    for number in range(1, 100):
+        turned.tracks(number)
+        assert turned.queue.is_patient
+    turned.tracks(100)
+    assert not turned.queue.is_patient
 
 
-def test_the_rest_after_a_round_never_lets_more_gather_than_the_queue_may_hold() -> None:
-    """A queue smaller than a batch is full before a batch is."""
-    turned = Turned(Limits(5.0, 7, 10_000, 100.0))
+def test_a_lone_event_after_the_rest_is_news() -> None:
+    """Then nobody is going to look by itself."""
+    turned = Turned()
     turned.tracks(0)
     turned.run_until(turned.now + 0.2)
+    turned.now += 5.0
+    assert turned.waits() is None
 
-    assert (turned.waits(), turned.queue.appetite) == (5.0, 7)
+    turned.tracks(1)
+
+    assert not turned.queue.is_patient
 
 
 def test_events_that_follow_wait_for_the_next_round() -> None:
@@ -269,7 +276,7 @@ def test_an_event_too_large_by_itself_is_given_up() -> None:
     turned.run()
 
     assert dict(turned.queue.counts().dropped) == {"rejected": 1}
-    assert turned.waits() is None
+    assert turned.waits() == 5.0
 
 
 def test_old_events_are_given_up_before_the_window_for_duplicates_closes() -> None:
