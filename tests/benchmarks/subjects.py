@@ -103,12 +103,6 @@ def cached_check_async(package: Package) -> Subject:
     return Subject(lambda count: loop.run(batch(count)), lambda: loop.run(answer()), lambda: loop.end(client))
 
 
-def _spin() -> None:
-    """Keep the processor busy for about a millisecond: draining the queue sleeps, and a processor wakes up slowly."""
-    for _ in range(50_000):
-        pass
-
-
 def track(package: Package) -> Subject:
     """`track` up to the return of the call, sync; each section meets an empty queue."""
     queued = _Queued(package)
@@ -118,7 +112,6 @@ def track(package: Package) -> Subject:
         nonlocal client
         spent = 0.0
         for _ in range(count // _SECTION):
-            _spin()
             for options in queued.options(_WARM_UP):
                 client.track("export_created", company={"id": "acme"}, user={"id": "ada"}, quantity=1, options=options)
             prepared = queued.options(_SECTION)
@@ -150,7 +143,6 @@ def track_async(package: Package) -> Subject:
         spent = 0.0
         for _ in range(count // _SECTION):
             track = client.track
-            _spin()
             for options in queued.options(_WARM_UP):
                 await track("export_created", company={"id": "acme"}, user={"id": "ada"}, quantity=1, options=options)
             prepared = queued.options(_SECTION)
