@@ -22,11 +22,6 @@ class Context:
     company: Pairs
     user: Pairs
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether neither a company nor a user is named."""
-        return not self.company and not self.user
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
