@@ -64,7 +64,7 @@ __all__ = [
 
 
 class Schematic(Face):
-    """The synchronous client. Safe to share between threads, and usable in forked children without any care.
+    """The synchronous client. Safe to share between threads, and usable in forked children.
 
     Example:
         >>> from schematic_core import Schematic
