@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from schematic_core.cache import LocalCache
 from schematic_core.checks.sync import drive
 from schematic_core.config import AsyncSchematicConfig, SchematicConfig
+from schematic_core.events.recording import track
 from schematic_core.face import Face
 from schematic_core.finished import FINISHED
 from schematic_core.values import (
@@ -154,26 +155,7 @@ class Schematic(Face):
             return asked
         return drive(self._runtime.flow.check_many(*asked, options, self._runtime.ports))
 
-    def track(
-        self,
-        event: str,
-        company: Keys | None = None,
-        user: Keys | None = None,
-        traits: Mapping[str, Any] | None = None,
-        quantity: int | None = None,
-        options: TrackOptions | None = None,
-    ) -> None:
-        """Report usage: queue an event and return. Never waits, never raises.
-
-        Args:
-            event: e.g. ``"export_created"``.
-            company: keys of the company that used it.
-            user: keys of the user who did.
-            traits: anything worth knowing, JSON values, e.g. ``{"format": "csv"}``.
-            quantity: units used; absent means one.
-            options: idempotency key and time.
-        """
-        self._record(event, company, user, traits, quantity, options)
+    track = track
 
     def identify(
         self,
@@ -326,7 +308,7 @@ class AsyncSchematic(Face):
         options: TrackOptions | None = None,
     ) -> Awaitable[None]:
         """Report usage; see `Schematic.track`. The event is queued when this returns, awaited or not."""
-        self._record(event, company, user, traits, quantity, options)
+        track(self, event, company, user, traits, quantity, options)
         return FINISHED
 
     def identify(

@@ -44,9 +44,13 @@ class Face:
     ) -> None:
         settings = resolve(api_key, options, config, environment=os.environ)
         self._refuse(settings)
-        self._runtime = Runtime(settings)
-        self._desk = self._runtime.desk
-        self._record = self._runtime.events.track
+        self._adopt(Runtime(settings))
+
+    def _adopt(self, runtime: Runtime) -> None:
+        """Keep what the paths of every check and event need, one step away."""
+        self._runtime = runtime
+        self._desk = runtime.desk
+        self._worker = runtime.events.worker
 
     def _refuse(self, settings: Settings) -> None:
         """Raise ``ConfigurationError`` for settings that this face cannot use."""
@@ -64,7 +68,7 @@ class Face:
     def of_runtime(cls, runtime: Runtime) -> Self:
         """Give a face of a client that is already there."""
         face = cls.__new__(cls)
-        face.__dict__.update(_runtime=runtime, _desk=runtime.desk, _record=runtime.events.track)
+        face._adopt(runtime)  # noqa: SLF001 - of the class itself
         return face
 
     def __getattr__(self, name: str) -> object:

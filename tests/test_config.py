@@ -57,6 +57,17 @@ def test_durations_may_be_timedeltas() -> None:
     assert resolve("k", {"timeout": dt.timedelta(minutes=1)}, environment={}).timeout == 60.0
 
 
+def test_bounds_and_functions_of_the_event_sender_may_be_given() -> None:
+    settings = resolve(
+        "k",
+        {"event_queue_max": 1, "event_queue_max_bytes": 2, "on_error": print, "event_http_client": httpx.Client},
+        environment={},
+    )
+
+    assert (settings.event_queue_max, settings.event_queue_max_bytes) == (1, 2)
+    assert (settings.on_error, settings.event_http_client) == (print, httpx.Client)
+
+
 def test_the_vendor_s_name_for_the_http_client_works() -> None:
     with httpx.Client() as http_client:
         assert resolve("k", {"httpx_client": http_client}, environment={}).http_client is http_client

@@ -161,11 +161,11 @@ def _find_or_make(settings: Settings) -> httpx.AsyncClient:
     import anyio  # noqa: F401  (so that the loop finds it loaded)
     import httpx
 
-    from schematic_core.api import over_httpx  # noqa: F401  (so that the loop finds it loaded)
+    from schematic_core.api import over_httpx  # the loop finds it loaded
 
     if isinstance(settings.http_client, httpx.AsyncClient):
         return settings.http_client
-    return httpx.AsyncClient()
+    return over_httpx.make_async_client()
 
 
 async def _dispatch(client: httpx.AsyncClient, request: httpx.Request, *, is_foreign: bool) -> httpx.Response:

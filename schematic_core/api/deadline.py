@@ -6,6 +6,7 @@ cancellation for that. Here the limit of a wait is a `Until`, and each read and 
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -15,22 +16,25 @@ from typing import Any
 import httpcore
 import httpx
 
-from schematic_core.api.lookup import addresses
+from schematic_core.api.lookup import Lookup, addresses
 
-__all__ = ["Until", "deadline_transport"]
+__all__ = ["LIMITS", "Until", "core_request", "deadline_transport", "translated"]
+
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
+"""httpx's own."""
 
 
 class Until(float):
-    """Seconds left when it was made, for whoever takes it as a number; for us, the deadline (monotonic seconds)."""
+    """Seconds one wait may take, for whoever takes it as a number; for us, the deadline (monotonic seconds) as well."""
 
     __slots__ = ("deadline",)
 
     deadline: float
 
     @classmethod
-    def at(cls, deadline: float) -> Until:
-        """Make one for a deadline."""
-        until = cls(max(0.001, deadline - time.monotonic()))
+    def at(cls, deadline: float, most: float = math.inf) -> Until:
+        """Make one for a deadline, no wait of which takes more than ``most`` seconds."""
+        until = cls(min(most, max(0.001, deadline - time.monotonic())))
         until.deadline = deadline
         return until
 
@@ -38,33 +42,19 @@ class Until(float):
 class _DeadlineTransport(httpx.BaseTransport):
     """httpx's own connection pool, with httpx's own limits, on sockets that know `Until`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lookup: Lookup | None) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
-            max_connections=100,
-            max_keepalive_connections=20,
-            keepalive_expiry=5.0,
-            network_backend=_Backend(),
+            max_connections=LIMITS.max_connections,
+            max_keepalive_connections=LIMITS.max_keepalive_connections,
+            keepalive_expiry=LIMITS.keepalive_expiry,
+            network_backend=_Backend(lookup),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the body of the answer is read as it is iterated."""
-        url = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
-        )
-        with _translated():
-            answer = self._pool.handle_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=url,
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
+        with translated():
+            answer = self._pool.handle_request(core_request(request))
         return httpx.Response(
             answer.status, headers=answer.headers, stream=_Body(answer), extensions=dict(answer.extensions)
         )
@@ -74,9 +64,26 @@ class _DeadlineTransport(httpx.BaseTransport):
         self._pool.close()
 
 
-def deadline_transport() -> httpx.BaseTransport:
-    """Make a transport with connections of its own."""
-    return _DeadlineTransport()
+def deadline_transport(lookup: Lookup | None = None) -> httpx.BaseTransport:
+    """Make a transport with connections of its own; names are looked up with ``lookup``, as `find` says."""
+    return _DeadlineTransport(lookup)
+
+
+def core_request(request: httpx.Request) -> httpcore.Request:
+    """Give httpx's request in the form of its connection pool."""
+    url = httpcore.URL(
+        scheme=request.url.raw_scheme,
+        host=request.url.raw_host,
+        port=request.url.port,
+        target=request.url.raw_path,
+    )
+    return httpcore.Request(
+        method=request.method,
+        url=url,
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )
 
 
 class _Body(httpx.SyncByteStream):
@@ -84,7 +91,7 @@ class _Body(httpx.SyncByteStream):
         self._answer = answer
 
     def __iter__(self) -> Iterator[bytes]:
-        with _translated():
+        with translated():
             yield from self._answer.iter_stream()
 
     def close(self) -> None:
@@ -92,7 +99,7 @@ class _Body(httpx.SyncByteStream):
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Raise httpx's exception of the same name in place of httpcore's."""
     try:
         yield
@@ -101,7 +108,8 @@ def _translated() -> Iterator[None]:
 
 
 class _Backend(httpcore.NetworkBackend):
-    def __init__(self) -> None:
+    def __init__(self, lookup: Lookup | None) -> None:
+        self._lookup = lookup
         self._plain = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -113,14 +121,15 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            found = addresses(host, port, _left(timeout))
+            found = addresses(host, port, _left(timeout), self._lookup)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         for address in found[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):  # the next one may do
-                return _Stream(self._plain.connect_tcp(address, port, _left(timeout), local_address, socket_options))
+                some = _half(_left(timeout))
+                return _Stream(self._plain.connect_tcp(address, port, some, local_address, socket_options))
         return _Stream(self._plain.connect_tcp(found[-1], port, _left(timeout), local_address, socket_options))
 
     def sleep(self, seconds: float) -> None:
@@ -150,4 +159,11 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _left(timeout: float | None) -> float | None:
-    return max(0.001, timeout.deadline - time.monotonic()) if isinstance(timeout, Until) else timeout
+    if not isinstance(timeout, Until):
+        return timeout
+    return max(0.001, min(timeout, timeout.deadline - time.monotonic()))
+
+
+def _half(limit: float | None) -> float | None:
+    """Give what one of several addresses may take: one that swallows leaves time to those behind it."""
+    return None if limit is None else limit / 2

@@ -11,8 +11,9 @@ import httpx
 from schematic_core.api.call import Failure, Response
 from schematic_core.api.deadline import Until, deadline_transport
 from schematic_core.api.exchange import Send
+from schematic_core.api.off_pool import off_pool_transport
 
-__all__ = ["EXPECTED", "build_request", "failure_of", "make_client", "response_of"]
+__all__ = ["EXPECTED", "build_request", "failure_of", "make_async_client", "make_client", "response_of"]
 
 EXPECTED = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, UnicodeError, RuntimeError)
 """What a send may raise for reasons outside this package; ``RuntimeError`` is how httpx says that a client is closed,
@@ -55,17 +56,22 @@ def failure_of(error: Exception) -> Failure:
 
 def make_client() -> httpx.Client:
     """Make a blocking client; behind a proxy of the environment it is a stock one, strict about each wait alone."""
-    if getproxies().keys() & {"http", "https", "all"}:
-        return httpx.Client()
-    return httpx.Client(transport=deadline_transport())
+    return httpx.Client() if _is_proxied() else httpx.Client(transport=deadline_transport())
+
+
+def make_async_client() -> httpx.AsyncClient:
+    """Make a client for one event loop; behind a proxy of the environment it is a stock one."""
+    return httpx.AsyncClient() if _is_proxied() else httpx.AsyncClient(transport=off_pool_transport())
+
+
+def _is_proxied() -> bool:
+    return bool(getproxies().keys() & {"http", "https", "all"})
 
 
 def _phases(client: _AnyClient, step: Send, *, is_own: bool) -> dict[str, float]:
-    if is_own:
-        limits: dict[str, float | None] = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
-    elif step.is_explicit:
-        limits = dict.fromkeys(("connect", "read", "write", "pool"))
-    else:
-        limits = client.timeout.as_dict()
     until = Until.at(step.deadline)
+    if is_own:
+        connect = Until.at(step.deadline, CONNECT_TIMEOUT)
+        return {"connect": connect, "read": until, "write": until, "pool": until}
+    limits = dict.fromkeys(("connect", "read", "write", "pool")) if step.is_explicit else client.timeout.as_dict()
     return {phase: until if limit is None or limit >= until else limit for phase, limit in limits.items()}

@@ -113,9 +113,9 @@ class SyncExecutor:
         """Keep ``made`` unless another thread was faster or the executor was closed."""
         with self._lock:
             if self._own is None and not self._is_closed:
-                self._own = made
                 self._when_dropped = weakref.finalize(self, made.close)  # its connections go with it
                 self._when_dropped.atexit = False
+                self._own = made  # last, since a fork may come between, and its child detaches the finaliser
             kept = self._own
         if kept is not made:
             made.close()

@@ -40,7 +40,7 @@ class SyncClient(Protocol):
         *,
         quantity: int | None = None,
         options: TrackOptions | None = None,
-    ) -> None:
+    ) -> object:
         """Queue a usage event."""
 
     def flag_default(self, flag_key: str) -> bool:

@@ -20,6 +20,7 @@ __all__ = ["Answer", "Answers", "Flight", "Token", "carries_usage", "tokens_of"]
 
 NEVER = float("-inf")
 _MAX_ALIASES = 8
+_MAX_USED = 10_000
 
 Token = tuple[Literal["flag", "company", "company_id", "user", "user_id"], str, str]
 """By what answers are found again to be dropped, e.g. ``("company", "id", "acme")`` or ``("flag", "exports", "")``."""
@@ -71,6 +72,9 @@ class Answers:
         self._flights: dict[Subject, Flight] = {}
         self.aliases: dict[RawQuestion, Answer] = {}
         self.generation: int = 0
+        self._dropped_in = 0
+        self._used_in: dict[Token, int] = {}
+        self._all_used_in = 0
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -84,7 +88,7 @@ class Answers:
         return answer
 
     def put(self, subject: Subject, result: CheckResult | None, asked_in: int, now: float) -> Answer:
-        """Remember what the service said; not fresh if something was dropped since ``asked_in``, the asking's generation.
+        """Remember what the service said when it was asked in generation ``asked_in``; not fresh unless `is_current`.
 
         What was asked before a purge, but answered late, does not replace what was asked after it.
         """
@@ -94,7 +98,7 @@ class Answers:
         answer = self._answers.pop(subject, None) or Answer(subject)
         self._unindex(answer)
         ttl = self._not_found_ttl if result is None else self._ttl
-        is_current = asked_in == self.generation
+        is_current = self.is_current(subject, result, asked_in)
         answer.result = result
         answer.asked_in = asked_in
         answer.renewable_until = now + 2 * ttl if is_current and result is not None else NEVER
@@ -110,6 +114,15 @@ class Answers:
             self._remove(next(iter(self._answers.values())))
         return answer
 
+    def is_current(self, subject: Subject, result: CheckResult | None, asked_in: int) -> bool:
+        """Whether no answer was dropped, and no usage that ``result`` states was recorded, since generation ``asked_in``.
+
+        Usage counts by company: a busy one must not keep everybody else's answers from being remembered.
+        """
+        if asked_in < self._dropped_in:
+            return False
+        return result is None or not carries_usage(result) or not self._is_used(subject, result, asked_in)
+
     def alias(self, raw: RawQuestion, answer: Answer) -> None:
         """Let ``raw`` find ``answer`` directly, as long as it is kept."""
         is_kept = self._answers.get(answer.subject) is answer
@@ -120,10 +133,10 @@ class Answers:
     def join(self, subject: Subject, gives_up_at: float, now: float) -> tuple[Flight, bool]:
         """Board the request under way for ``subject``; True means that the caller leads and must land it.
 
-        Nobody boards a request made before the last purge: its answer may be the one that was purged.
+        Nobody boards a request made before a purge or before usage of its company: its answer may be from before them.
         """
         flight = self._flights.get(subject)
-        if flight is not None and flight.generation == self.generation and now < flight.gives_up_at:
+        if flight is not None and now < flight.gives_up_at and not self._is_outdated(flight):
             return flight, False
         flight = self._flights[subject] = Flight(subject, self.generation, gives_up_at)
         return flight, True
@@ -140,6 +153,7 @@ class Answers:
     def drop(self, groups: Iterable[Collection[Token]]) -> list[Subject]:
         """Forget the answers that have one token of every group; all when there is no group. Gives their subjects."""
         self.generation += 1
+        self._dropped_in = self.generation
         subjects = self._matching(list(groups))
         for subject in subjects:
             self._remove(self._answers[subject])
@@ -148,6 +162,10 @@ class Answers:
     def expire_usage(self, tokens: Collection[Token]) -> list[Subject]:
         """Let answers that have one of ``tokens`` and carry usage be asked again; they stay as last known answers."""
         self.generation += 1
+        self._used_in.update(dict.fromkeys(tokens, self.generation))
+        if len(self._used_in) > _MAX_USED:
+            self._all_used_in = self.generation
+            self._used_in.clear()
         expired = []
         for subject in self._matching([tokens]):
             answer = self._answers[subject]
@@ -169,6 +187,13 @@ class Answers:
             return list(self._answers)
         sets = [set().union(*(self._by_token.get(token, ()) for token in group)) for group in groups]
         return list(set.intersection(*sets))
+
+    def _is_used(self, subject: Subject, result: CheckResult | None, since: int) -> bool:
+        used = (self._used_in.get(token, self._all_used_in) for token in tokens_of(subject, result))
+        return any(generation > since for generation in used)
+
+    def _is_outdated(self, flight: Flight) -> bool:
+        return flight.generation < self._dropped_in or self._is_used(flight.subject, None, flight.generation)
 
     def _remove(self, answer: Answer) -> None:
         del self._answers[answer.subject]

@@ -109,6 +109,11 @@ class Desk:
             self._answers.put(subject, row, _LONG_AGO, self._clock())
             return True
 
+    def is_current(self, subject: Subject, result: CheckResult, asked_in: int) -> bool:
+        """Whether nothing that concerns an answer happened since it was asked for in generation ``asked_in``."""
+        with self._lock:
+            return self._answers.is_current(subject, result, asked_in)
+
     @property
     def generation(self) -> int:
         """How many times answers were dropped or expired so far."""

@@ -210,9 +210,9 @@ class CheckFlow:
             result = dated[flag_key] = self._dated(answered)
             kept = None if result is None else replace(result, source="cache")
             self._desk.put(subject, kept, flight.generation)
-            if kept is not None and self._tiers and flight.generation == self._desk.generation:
+            if kept is not None and self._tiers and self._desk.is_current(subject, kept, flight.generation):
                 await self._tiers.write(self._row(subject), kept, invoke)
-                if flight.generation != self._desk.generation:
+                if not self._desk.is_current(subject, kept, flight.generation):
                     await self._tiers.forget([self._row(subject)], invoke)
         return dated
 

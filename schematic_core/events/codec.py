@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-from schematic_core.events.intake import check_track_options
+from schematic_core.events.intake import Unfit, check_track_options
 from schematic_core.events.values import FlagCheckRecord, IdentifyRecord, Record, TrackRecord
 from schematic_core.values import CheckResult
 from schematic_core.wire import format_instant
@@ -43,14 +43,14 @@ class Codec:
     def __repr__(self) -> str:
         return f"Codec(token={self._token!r})"
 
-    def encode(self, record: Record) -> tuple[bytes | None, list[str]]:
+    def encode(self, record: Record) -> tuple[bytes, list[str]]:
         """Write one event.
 
         Returns:
-            Its JSON, None when it cannot be written at all; and the names of traits left out because they cannot.
+            Its JSON, and the names of traits left out because they cannot be written.
 
         Raises:
-            Unfit: its options are filled wrongly.
+            Unfit: its options are filled wrongly, or the rest of it cannot be written either, e.g. a vast quantity.
         """
         body = _body(record)
         unfit: list[str] = []
@@ -60,8 +60,8 @@ class Codec:
             unfit = _prune(body)
             try:
                 text = _write(body)
-            except (ValueError, TypeError, RecursionError):
-                return None, unfit
+            except (ValueError, TypeError, RecursionError) as fault:
+                raise Unfit(f"{record[0]} holds a value that JSON cannot carry") from fault
         return f"{self._heads[record[0]]}{text}{self._envelope(record)}}}".encode("ascii"), unfit
 
     def _envelope(self, record: Record) -> str:
@@ -71,8 +71,8 @@ class Codec:
         if options is None:
             trusted = ',"trusted_client_clock":true' if self._trusted else ""
             return f',"idempotency_key":"{self._token}-{record[1]}","sent_at":"{self._instant(record[2])}"{trusted}'
-        key = options.idempotency_key
-        members: dict[str, object] = {"idempotency_key": f"{self._token}-{record[1]}" if key is None else key}
+        key = options.idempotency_key or f"{self._token}-{record[1]}"  # blank text says as little as None
+        members: dict[str, object] = {"idempotency_key": key}
         sent_at, trusted_clock = None, None
         if record[0] == "track" and record[8] is not None:
             said = check_track_options(record[8])

@@ -11,7 +11,6 @@ from schematic_core.values import IdentifyOptions, TrackOptions
 from schematic_core.wire import plain
 
 __all__ = [
-    "PLAIN",
     "Unfit",
     "check_identify_options",
     "check_track",
@@ -21,7 +20,7 @@ __all__ = [
     "copy_traits",
 ]
 
-PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 """Types whose values need no copy and no translation."""
 
 
@@ -92,7 +91,7 @@ def copy_traits(traits: object) -> tuple[dict[str, object] | None, list[str]]:
             unfit.append(f"({_kind(name)})")
             continue
         try:
-            copied[str.__str__(name)] = value if type(value) in PLAIN else plain(value)
+            copied[str.__str__(name)] = value if type(value) in _PLAIN else plain(value)
         except Exception:  # noqa: BLE001 - code of the user's own types ran; the caller logs the names
             unfit.append(name)
     return copied, unfit

@@ -9,7 +9,8 @@ under way; a failed one goes back to the front of its lanes. Halves of a batch t
 as ``parts`` until each is settled, so that one bad event is found in about fourteen requests.
 
 When it sends: in rounds. A round covers everything pushed before it began (``horizon``). It begins 0.2 s after the
-first event that follows a pause, a period after the last round, when a full batch waits, or when a flush urges it.
+first event that follows a pause, a period after the last round, when a full batch waits (or half of what the queue may
+hold), or when a flush urges it.
 After trouble nothing is sent before ``not_before``; events go on being pushed and serialised.
 """
 
@@ -103,7 +104,7 @@ class EventQueue:
         """How many more events change what `next` says: one when empty, else what fills a batch or the queue; at least 1."""
         count = self.count
         waiting = len(self._lanes)
-        to_fill = self._max_batch - waiting if waiting < self._max_batch else self._max_batch
+        to_fill = self._enough - waiting if waiting < self._enough else self._max_batch
         return 1 if not count else max(1, min(to_fill, self._limits.max_events - count))
 
     @property
@@ -113,7 +114,7 @@ class EventQueue:
         After a round nothing is due until the period is over, so that a busy process wakes nobody for single events.
         """
         is_later = self._waits_until is not None and self._due is not None and self._due >= self._waits_until
-        return is_later and len(self._lanes) < self._max_batch
+        return is_later and len(self._lanes) < self._enough
 
     def counts(self) -> EventCounts:
         """Give the counters as they are now."""
@@ -179,7 +180,7 @@ class EventQueue:
         if self._is_given_up or (self._deadline is not None and now >= self._deadline):
             return self._end()
         waiting = len(self._lanes)
-        if waiting and (waiting >= self._max_batch or (self._due is not None and now >= self._due)):
+        if waiting and (waiting >= self._enough or (self._due is not None and now >= self._due)):
             self._begin_round(now)
         if now >= self._not_before and self._has_sendable():
             if self._needs_more():
@@ -233,6 +234,11 @@ class EventQueue:
         return notices
 
     # -- rounds and batches
+
+    @property
+    def _enough(self) -> int:
+        """How many waiting events begin a round: a full batch, or half of a small queue, so that others find room."""
+        return max(1, min(self._max_batch, self._limits.max_events // 2))
 
     def _begin_round(self, now: float) -> None:
         self._horizon = max(self._horizon, self._newest + 1)

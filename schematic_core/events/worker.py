@@ -26,6 +26,7 @@ from schematic_core import lifecycle
 from schematic_core.chance import chance
 from schematic_core.config import Settings
 from schematic_core.events.codec import Codec
+from schematic_core.events.complaints import Complaints
 from schematic_core.events.delivery import REQUEST_TIMEOUT, Delivery
 from schematic_core.events.queue import EventQueue
 from schematic_core.events.report import say, say_lost
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Owner", "Worker"]
 
 ABANDONED_TIMEOUT = 2.0
-_MAX_TOLD_TRAITS = 100
 
 
 class Owner(Protocol):
@@ -92,8 +92,9 @@ class Worker:
         self.refusing: str | None = "offline" if settings.offline else None
         self._owner = owner
         self._log = log
+        self.complaints: Complaints = Complaints(log)
         self._clock = clock
-        self._wall = wall
+        self.wall: Callable[[], float] = wall
         self._random = random
         self._url = settings.event_url
         self._form = settings.event_form
@@ -137,7 +138,7 @@ class Worker:
         if self._lock.acquire(blocking=False):
             try:
                 self._absorb(self._clock())
-                self.notice = self._queue.appetite
+                self.notice = self._queue.appetite if self._is_alive() else 1
                 is_patient = self._queue.is_patient
             finally:
                 self._lock.release()
@@ -147,6 +148,11 @@ class Worker:
     def refuse(self) -> None:
         """Count an event that is not accepted any more, or never was."""
         self.count_refused(self.refusing or "closed")
+
+    def reject(self, fault: Exception) -> None:
+        """Count an event that cannot be one, and tell why."""
+        self.count_refused("invalid")
+        self.complaints.tell(fault)
 
     def count_refused(self, reason: str) -> None:
         """Count an event that did not get into the queue."""
@@ -262,7 +268,7 @@ class Worker:
             token=os.urandom(8).hex(),
             trusted_client_clock=self._trusted,
         )
-        delivery = Delivery(url=self._url, api_key=self._api_key, factory=self._factory, log=self._log, wall=self._wall)
+        delivery = Delivery(url=self._url, api_key=self._api_key, factory=self._factory, log=self._log, wall=self.wall)
         try:
             with self._lock:
                 self._queue.resume()
@@ -338,10 +344,9 @@ class Worker:
                 say_lost(self._log, fault, self._told)
                 continue
             for name in unfit:
-                self._tell_trait(name)
-            if data is not None:
-                company = record[4] if record[0] == "track" else None
-                entries.append(Entry(record[1], record[0], now, data, company))
+                self.complaints.tell_unwritable(name)
+            company = record[4] if record[0] == "track" else None
+            entries.append(Entry(record[1], record[0], now, data, company))
         with self._lock:
             self._queue.store(entries)
 
@@ -391,9 +396,3 @@ class Worker:
             say(self._log, notice)
             if owner is not None:
                 owner.report(notice)
-
-    def _tell_trait(self, name: str) -> None:
-        if name in self._told or len(self._told) >= _MAX_TOLD_TRAITS:
-            return
-        self._told.add(name)
-        self._log.warning("trait %r holds a value that JSON cannot carry; it was left out", name)

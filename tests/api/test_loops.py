@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from schematic_core.api.aio import AsyncExecutor
 from schematic_core.api.call import Call
-from schematic_core.errors import ConnectionFailed
+from schematic_core.errors import ConnectionFailed, TimedOut
 from tests.api.conftest import settings_for
 from tests.support.upstream import Answer, Upstream
 
@@ -107,8 +110,8 @@ def test_closing_while_the_client_is_made_leaves_nothing_open(upstream: Upstream
 
 
 def test_a_full_thread_pool_of_the_application_holds_up_no_call(upstream: Upstream) -> None:
-    """The client is made on a thread of its own."""
-    executor = AsyncExecutor(settings_for(upstream.url))
+    """The client is made, and names are looked up, on threads of our own."""
+    executor = AsyncExecutor(settings_for(upstream.url.replace("127.0.0.1", "localhost")))
     blocked = threading.Event()
 
     async def use() -> int:
@@ -123,3 +126,26 @@ def test_a_full_thread_pool_of_the_application_holds_up_no_call(upstream: Upstre
             await executor.close()
 
     assert asyncio.run(use()) == 200
+
+
+def test_a_look_up_that_hangs_takes_no_thread_from_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the loop's thread pool nor the end of the loop waits for it."""
+    executor = AsyncExecutor(settings_for("http://hang.test", max_retries=0))
+    gate = threading.Event()
+    system = socket.getaddrinfo
+
+    def hang(host: Any, *arguments: Any, **more: Any) -> Any:
+        return gate.wait(20.0) if host in ("hang.test", b"hang.test") else system(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+
+    async def use() -> bool:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        with pytest.raises(TimedOut):
+            await executor.run(GET, deadline=time.monotonic() + 0.5)
+        await executor.close()
+        return await asyncio.wait_for(asyncio.to_thread(lambda: not gate.is_set()), 10.0)
+
+    assert asyncio.run(use())
+    assert not gate.is_set()
+    gate.set()

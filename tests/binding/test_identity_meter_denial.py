@@ -61,6 +61,30 @@ def test_usage_goes_out_once_in_order_or_not_at_all(steps: list[str]) -> None:
     assert sent == (added if outcome == "settle" else [])
 
 
+@pytest.mark.parametrize(
+    ("steps", "sent", "is_pending"),
+    [
+        (["add", "add"], [], True),
+        (["add", "settle", "add"], ["0", "2"], False),
+        (["add", "discard", "add"], [], False),
+        (["add", "settle", "discard", "settle"], ["0"], False),
+        (["add", "discard", "settle", "add"], [], False),
+    ],
+)
+def test_the_first_outcome_stands(steps: list[str], sent: list[str], is_pending: bool) -> None:
+    """Until then usage is pending; afterwards it goes at once or not at all."""
+    out: list[str] = []
+    meter = Meter(lambda usage: out.append(usage.event))
+
+    for number, step in enumerate(steps):
+        if step == "add":
+            meter.add(Usage(str(number)))
+        else:
+            getattr(meter, step)()
+
+    assert (out, meter.is_pending) == (sent, is_pending)
+
+
 def test_usage_added_by_threads_while_settling_is_never_lost() -> None:
     """Whoever comes last empties the queue."""
     sent: list[Usage] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -235,6 +235,22 @@ def test_an_asynchronous_identity_serves_both_faces(client: FakeClient) -> None:
     assert Face("async", client, resolve=resolve).flag("exports")
     with pytest.raises(RuntimeError, match="identity function is async"):
         _without_wait(client, resolve)
+
+
+def test_plain_code_waits_for_an_asynchronous_identity_where_it_can(client: FakeClient) -> None:
+    """An adapter that knows the event loop hands in how to wait for it."""
+
+    async def resolve() -> Identity:
+        return ACME
+
+    async def result(found: Awaitable[Identity | None]) -> Identity | None:
+        return await found
+
+    features = SyncFeatures(View(client, resolve=resolve, wait=lambda found: asyncio.run(result(found))))
+
+    assert features.flag("exports")
+    assert features.flag("reports")
+    assert [who for _, *who, _ in client.asked] == [[{"id": "acme"}, {"id": "ada"}]] * 2
 
 
 def _without_wait(client: FakeClient, resolve: Any) -> None:

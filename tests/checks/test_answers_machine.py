@@ -81,6 +81,46 @@ def test_nobody_boards_a_request_made_before_a_purge() -> None:
     assert answers.join(subject(), gives_up_at=9.0, now=1.0) == (after, False)
 
 
+def test_usage_makes_answers_under_way_old_only_when_they_state_usage_of_that_company() -> None:
+    """A company that is metered all the time must not keep the others' answers from being remembered."""
+    answers = machine()
+    busy, _ = answers.join(subject("a", "busy"), gives_up_at=9.0, now=1.0)
+    answers.expire_usage([("company", "id", "busy")])
+
+    counted = answers.put(subject("a", "busy"), result("a", feature_usage=3), busy.generation, now=2.0)
+    plain = answers.put(subject("b", "busy"), result("b"), busy.generation, now=2.0)
+    other = answers.put(subject("a", "acme"), result("a", feature_usage=3), busy.generation, now=2.0)
+
+    assert (counted.fresh_until < 0, counted.kept_until) == (True, 102.0)
+    assert (plain.fresh_until, other.fresh_until) == (7.0, 7.0)
+
+
+def test_only_requests_about_the_company_that_used_something_take_nobody_on_board() -> None:
+    """Whether they will state usage is not known yet."""
+    answers = machine()
+    busy, _ = answers.join(subject(company="busy"), gives_up_at=9.0, now=1.0)
+    other, _ = answers.join(subject(company="acme"), gives_up_at=9.0, now=1.0)
+    answers.expire_usage([("company", "id", "busy")])
+
+    assert answers.join(subject(company="acme"), gives_up_at=9.0, now=1.0) == (other, False)
+    after, leads = answers.join(subject(company="busy"), gives_up_at=9.0, now=1.0)
+    assert leads
+    assert after is not busy
+
+
+def test_usage_of_too_many_companies_becomes_usage_of_all_so_far() -> None:
+    """What is remembered of usage is bounded; answers asked later are fresh."""
+    answers = machine()
+    before, _ = answers.join(subject(), gives_up_at=9.0, now=1.0)
+    answers.expire_usage([("company", "id", f"c{number}") for number in range(10_001)])
+
+    old = answers.put(subject("a"), result("a", feature_usage=3), before.generation, now=2.0)
+    new = answers.put(subject("b"), result("b", feature_usage=3), answers.generation, now=2.0)
+
+    assert old.fresh_until < 0
+    assert new.fresh_until == 7.0
+
+
 def test_an_answer_asked_before_a_purge_never_replaces_one_asked_after() -> None:
     answers = machine()
     before, _ = answers.join(subject(), gives_up_at=9.0, now=1.0)

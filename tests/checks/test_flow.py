@@ -18,7 +18,7 @@ from schematic_core.checks.flow import CheckFlow, CheckRules
 from schematic_core.checks.outcome import ABANDONED, Failure, Health
 from schematic_core.checks.question import Context, Question
 from schematic_core.checks.sync import BackgroundThreads, drive
-from schematic_core.checks.tiers import Tiers
+from schematic_core.checks.tiers import Provider, Tiers
 from schematic_core.errors import (
     ApiError,
     BadRequestError,
@@ -78,13 +78,13 @@ class Scripted:
 class World:
     """A flow with its parts and a clock that tests turn."""
 
-    def __init__(self, *, remembers: bool = True, threshold: int = 5) -> None:
+    def __init__(self, *providers: Provider, remembers: bool = True, threshold: int = 5) -> None:
         self.now = 100.0
         self.desk = Desk(lambda: Answers(100, 5.0, 10.0, 60.0), lambda: self.now, self.wall, remembers=remembers)
         self.flow = CheckFlow(
             CheckRules(3.0, 5.0, "ns"),
             self.desk,
-            Tiers([], LOG),
+            Tiers(providers, LOG),
             Health(Breaker(Backoff(1.0, 30.0, lambda: 0.5), threshold), LOG),
             FlagDefaults({"exports": True}, LOG),
             LOG,
@@ -270,6 +270,83 @@ def test_a_verdict_that_says_not_found_is_an_unknown_flag() -> None:
     result = World().check(Scripted(body))
 
     assert (result.value, result.reason) == (True, "Flag not found - using default value")
+
+
+@pytest.mark.parametrize("flag", ["", ".", ".."])
+def test_a_key_that_no_flag_can_have_is_unknown_without_asking(flag: str) -> None:
+    """It cannot be a segment of a path."""
+    ports = Scripted()
+
+    assert World().check(ports, flag=flag).reason == "Flag not found - using default value"
+    assert ports.calls == []
+
+
+def test_no_call_is_made_while_the_service_is_down_and_the_last_answer_serves() -> None:
+    world, ports = World(threshold=1), Scripted(verdict(value=False), InternalServerError(status_code=503))
+    world.check(ports)
+    world.now += 11.0
+
+    results = [world.check(ports) for _ in range(2)]
+
+    assert [(r.value, r.error) for r in results] == [(False, "http_503"), (False, "service_unavailable")]
+    assert len(ports.calls) == 2
+
+
+def test_the_caller_s_haste_is_not_held_against_the_service() -> None:
+    world, ports = World(threshold=1), Scripted(TimedOut(), verdict())
+
+    hasty = world.check(ports, CheckFlagOptions(timeout=0.5))
+
+    assert (hasty.error, world.check(ports).source) == ("timed_out", "api")
+
+
+class Rows:
+    """A cache provider; ``on_set`` may happen during a write."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Any] = {}
+        self.on_set: Callable[[], object] = lambda: None
+
+    def get(self, key: str) -> Any:
+        return self.rows.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self.rows[key] = value
+        self.on_set()
+
+
+def test_a_provider_s_row_spares_another_process_the_call() -> None:
+    """Two clients share a cache; the second asks nobody, and a row it does not have is asked for."""
+    shared = Rows()
+    World(shared).check(Scripted(verdict()))
+    ports = Scripted(verdict("other"))
+    world = World(shared)
+
+    results = [world.check(ports), world.check(ports, flag="other")]
+
+    assert [(r.value, r.source) for r in results] == [(True, "cache"), (True, "api")]
+    assert [call.path for call in ports.calls] == ["/flags/other/check"]
+
+
+def test_a_row_from_before_a_purge_is_not_believed() -> None:
+    """Another process may have written it back."""
+    shared = Rows()
+    World(shared).check(Scripted(verdict()))
+    world, ports = World(shared), Scripted(verdict(value=False))
+    world.desk.drop([])
+
+    assert (world.check(ports).value, len(ports.calls)) == (False, 1)
+
+
+def test_an_answer_purged_while_it_is_written_leaves_no_row() -> None:
+    """The purge may have come before the row was there."""
+    shared = Rows()
+    world = World(shared)
+    shared.on_set = lambda: world.desk.drop([]) if None not in shared.rows.values() else None
+
+    world.check(Scripted(verdict()))
+
+    assert list(shared.rows.values()) == [None]
 
 
 def test_a_flow_that_suspends_under_the_sync_client_is_a_mistake_of_ours() -> None:

@@ -10,11 +10,22 @@ from typing import Any
 import pytest
 
 from schematic_core.events.codec import Codec, assemble
+from schematic_core.events.intake import Unfit
 from schematic_core.events.values import Record
 from schematic_core.values import CheckResult, IdentifyOptions, TrackOptions
 
 AT = 1782892800.25
-TRACK: Record = ("track", 7, AT, "invoice_sent", {"account_ref": "north-7"}, {"uid": "u5"}, {"region": "eu"}, 3, None)
+TRACK: Record = (
+    "track",
+    7,
+    AT,
+    "invoice_sent",
+    {"account_ref": "north-7"},
+    {"uid": "u5"},
+    {"region": "eu"},
+    3,
+    None,
+)
 
 
 def codec(**changes: Any) -> Codec:
@@ -23,7 +34,6 @@ def codec(**changes: Any) -> Codec:
 
 def written(record: Record, **changes: Any) -> Any:
     data, unfit = codec(**changes).encode(record)
-    assert data is not None
     assert unfit == []
     return json.loads(data)
 
@@ -141,7 +151,7 @@ def test_a_trait_that_json_cannot_carry_is_left_out(bad: object) -> None:
     data, unfit = codec().encode(("track", 0, AT, "e", None, None, {"bad": bad, "good": 1}, None, None))
 
     assert unfit == ["bad"]
-    assert json.loads(data or b"")["body"]["traits"] == {"good": 1}
+    assert json.loads(data)["body"]["traits"] == {"good": 1}
 
 
 def test_traits_of_an_identifys_company_are_pruned_too() -> None:
@@ -152,14 +162,22 @@ def test_traits_of_an_identifys_company_are_pruned_too() -> None:
     data, unfit = codec().encode(("identify", 0, AT, {"id": "u"}, company, None, traits, None))
 
     assert unfit == ["u", "c"]
-    body = json.loads(data or b"")["body"]
+    body = json.loads(data)["body"]
     assert body["traits"] == {"v": 2}
     assert body["company"]["traits"] == {}
 
 
-def test_an_event_that_cannot_be_written_at_all_is_none() -> None:
-    """When leaving traits out does not help, the event alone is lost."""
-    assert codec().encode(("track", 0, AT, "e", None, None, None, 10**5000, None)) == (None, [])
+def test_an_event_that_cannot_be_written_at_all_is_unfit() -> None:
+    """When leaving traits out does not help, the event alone is lost, and somebody hears of it."""
+    with pytest.raises(Unfit, match="track holds a value that JSON cannot carry"):
+        codec().encode(("track", 0, AT, "e", None, None, None, 10**5000, None))
+
+
+def test_a_blank_idempotency_key_is_none() -> None:
+    """Events that all share it would be taken for repeats of each other, or billed twice after a lost answer."""
+    event = written((*TRACK[:-1], TrackOptions(idempotency_key="")))
+
+    assert event["idempotency_key"] == "t0-7"
 
 
 def test_lone_surrogates_are_escaped() -> None:

@@ -35,6 +35,30 @@ def test_after_a_round_nobody_is_woken_for_single_events_until_the_period_is_ove
     assert not turned.queue.is_patient
 
 
+def test_the_rest_after_a_round_ends_early_when_a_small_queue_is_half_full() -> None:
+    """A healthy service must not see events dropped because the queue is smaller than a batch."""
+    turned = Turned(Limits(5.0, 7, 10_000, 60.0))
+    turned.tracks(0)
+    turned.run_until(turned.now + 0.2)
+
+    for number in range(1, 31):
+        turned.tracks(number)
+        if not turned.queue.is_patient:
+            turned.run()
+
+    assert turned.acknowledged == list(range(31))
+    assert dict(turned.queue.counts().dropped) == {}
+
+
+def test_the_appetite_of_a_small_queue_ends_where_its_next_round_begins() -> None:
+    """Callers look no further before that many are there."""
+    turned = Turned(Limits(5.0, 7, 10_000, 60.0))
+    turned.tracks(0)
+    turned.run()
+
+    assert turned.queue.appetite == 2
+
+
 def test_a_lone_event_after_the_rest_is_news() -> None:
     """Then nobody is going to look by itself."""
     turned = Turned()
@@ -359,11 +383,11 @@ def test_serialised_events_are_bounded_in_bytes() -> None:
 
 def test_an_overflow_finds_serialised_flag_checks_too() -> None:
     """Whether serialised or not, flag checks go first."""
-    turned = Turned(Limits(5.0, 3, 10_000, 60.0))
+    turned = Turned(Limits(5.0, 6, 10_000, 60.0))
     turned.push(track(0), flag_check(1))
     turned.run()
 
-    turned.tracks(2, 3)
+    turned.tracks(2, 3, 4, 5, 6)
 
     assert dict(turned.queue.counts().dropped) == {"overflow_flag_check": 1}
 
@@ -465,6 +489,20 @@ def test_closing_cuts_a_wait_short_for_one_last_try() -> None:
     assert turned.notices() == ["trouble", "undelivered"]
     assert isinstance(turned.run(), Done)
     assert turned.queue.left == 1
+
+
+def test_an_event_that_arrives_after_the_end_is_counted_as_lost() -> None:
+    """A caller was on its way while the queue was closed; nothing is kept that nobody will send."""
+    turned = Turned()
+    turned.queue.close(turned.now + 5.0)
+    assert isinstance(turned.run(), Done)
+
+    turned.tracks(0)
+
+    assert turned.queue.count == 0
+    assert turned.queue.left == 1
+    assert dict(turned.queue.counts().dropped) == {"undelivered": 1}
+    assert turned.notices() == ["undelivered"]
 
 
 def test_a_request_under_way_when_the_queue_closes_may_be_repeated_once() -> None:

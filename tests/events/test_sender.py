@@ -352,6 +352,42 @@ def test_close_sends_from_its_own_thread_when_none_can_start(
     assert capture.names == ["used"]
 
 
+def test_a_thread_that_could_not_start_is_tried_again_with_the_next_event(
+    make: Make, capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was out of threads for a moment does not sit on its events."""
+    start = threading.Thread.start
+    refusals = [RuntimeError("can't start new thread")]
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "schematic-events" and refusals:
+            raise refusals.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    sender = make()
+    sender.track("first")
+    sender.track("second")
+    arrived = capture.wait_for(lambda: len(capture.names) == 2)
+    monkeypatch.undo()
+
+    assert arrived
+    assert capture.names == ["first", "second"]
+
+
+def test_a_quantity_that_json_cannot_carry_is_told(
+    make: Make, capture: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such an event is lost alone, and not in silence."""
+    sender = make()
+    sender.track("bad", quantity=10**5000)
+    sender.track("good")
+
+    assert sender.flush(10.0) == 0
+    assert capture.names == ["good"]
+    assert "an event was dropped: track holds a value that JSON cannot carry" in caplog.text
+
+
 def test_offline_drops_and_counts(make: Make, capture: Capture) -> None:
     """Nothing is queued, started or sent."""
     sender = make(offline=True)

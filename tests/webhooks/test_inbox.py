@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from schematic_core.errors import ConfigurationError
-from schematic_core.webhooks import Handlers, Inbox, MemoryDeliveryStore, WebhookEvent, sign
+from schematic_core.webhooks import (
+    MAX_BODY_BYTES,
+    Handlers,
+    Inbox,
+    MemoryDeliveryStore,
+    WebhookEvent,
+    sign,
+    too_large,
+)
 
 SECRET = "whsec_test"
 NOW = 1767225600.0
@@ -84,6 +92,22 @@ def test_a_pattern_that_can_never_match_is_refused(pattern: str) -> None:
     """A typing error shows where it was made."""
     with pytest.raises(ConfigurationError, match="event type"):
         Handlers().on(pattern)
+
+
+def test_handlers_can_be_counted() -> None:
+    """An application that registered any cannot start without a secret; one without need not have one."""
+    handlers = Handlers()
+    assert not handlers
+    handlers.on("*")(print)
+    handlers.on("flag.*")(print)
+    assert len(handlers) == 2
+
+
+def test_a_body_over_the_bound_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Adapters stop reading at the bound; the log says which it was."""
+    acknowledgement = too_large()
+    assert (acknowledgement.status, acknowledgement.outcome) == (413, "too_large")
+    assert str(MAX_BODY_BYTES) in caplog.text
 
 
 def test_a_repeat_is_acknowledged_and_not_run() -> None:
