@@ -12,14 +12,16 @@ from urllib.parse import parse_qsl
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from schematic_core.environment.model import Environment
 from schematic_core.server import (
     routes_catalogue,
     routes_checks,
     routes_dev,
+    routes_dev_stream,
     routes_entities,
     routes_events,
     routes_plans,
@@ -30,6 +32,7 @@ from schematic_core.server.faults import Refused
 from schematic_core.server.hub import Hub
 from schematic_core.server.requests import Answer, ApiRequest, Query
 from schematic_core.server.routing import Operation, Router, documented_operations
+from schematic_core.server.sockets import PATH, refuse, serve_socket
 from schematic_core.wire import dumps
 
 __all__ = ["create_app", "implemented_operations"]
@@ -50,6 +53,8 @@ _HANDLERS: dict[str, Handler] = {
     **routes_webhooks.HANDLERS,
     **routes_catalogue.HANDLERS,
 }
+_DEV_OPERATIONS = [*routes_dev.OPERATIONS, *routes_dev_stream.OPERATIONS]
+_DEV_HANDLERS: dict[str, Handler] = {**routes_dev.HANDLERS, **routes_dev_stream.HANDLERS}
 
 
 def create_app(environment: Environment, *, dev_api: bool = False, clock: Clock | None = None) -> Starlette:
@@ -70,7 +75,13 @@ def create_app(environment: Environment, *, dev_api: bool = False, clock: Clock 
         finally:
             await hub.stop(_DRAIN_TIMEOUT)
 
-    return Starlette(routes=[Mount("", app=_Api(hub, dev_api=dev_api))], lifespan=lifespan)
+    async def stream(websocket: WebSocket) -> None:
+        await serve_socket(hub, websocket)
+
+    routes = [WebSocketRoute(PATH, stream), Mount("", app=_Api(hub, dev_api=dev_api))]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.stop_streams = hub.stop_streams
+    return app
 
 
 def implemented_operations() -> list[Operation]:
@@ -83,10 +94,13 @@ class _Api:
 
     def __init__(self, hub: Hub, *, dev_api: bool) -> None:
         self._hub = hub
-        self._router = Router(documented_operations() + (routes_dev.OPERATIONS if dev_api else []))
-        self._handlers: dict[str, Handler] = {**_HANDLERS, **(routes_dev.HANDLERS if dev_api else {})}
+        self._router = Router([*documented_operations(), *(_DEV_OPERATIONS if dev_api else ())])
+        self._handlers: dict[str, Handler] = {**_HANDLERS, **(_DEV_HANDLERS if dev_api else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await refuse(WebSocket(scope, receive, send), 404, {"error": "there is no such endpoint"})
+            return
         request = Request(scope, receive)
         try:
             response = await self._faulty(request) or await self._answer(request)

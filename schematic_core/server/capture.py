@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from schematic_core.environment.model import Company
+from schematic_core.environment.usage import count_event, draw_credits
 from schematic_core.server.entities import Upsert
 from schematic_core.server.faults import Refused
 from schematic_core.server.records import CapturedEvent, Change
 from schematic_core.server.requests import Body
 from schematic_core.server.state import State
-from schematic_core.server.usage import count_event, draw_credits
 
 __all__ = ["EVENT_TYPES", "IncomingEvent", "capture", "read_event"]
 

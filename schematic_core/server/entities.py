@@ -22,10 +22,12 @@ class EntityTable(Generic[E]):
     """Every entity of one kind, by id and by each pair of its keys.
 
     A pair belongs to one entity at most: whoever puts an entity that has it takes it from the former owner.
+    ``revision`` moves on with every change.
     """
 
     def __init__(self, kind: str, entities: Iterable[E]) -> None:
         self.kind = kind
+        self.revision = 0
         self._by_id: dict[str, E] = {}
         self._ids: dict[tuple[str, str], str] = {}
         for entity in entities:
@@ -61,6 +63,7 @@ class EntityTable(Generic[E]):
 
     def put(self, entity: E) -> None:
         """Keep an entity, new or changed."""
+        self.revision += 1
         former = self._by_id.get(entity.id)
         for pair in former.keys.items() if former is not None else ():
             self._ids.pop(pair, None)
@@ -73,6 +76,7 @@ class EntityTable(Generic[E]):
     def drop(self, own_id: str) -> None:
         """Forget an entity."""
         entity = self._by_id.pop(own_id)
+        self.revision += 1
         for pair in entity.keys.items():
             self._ids.pop(pair, None)
 

@@ -14,6 +14,7 @@ from schematic_core.wire import format_instant
 __all__ = ["HANDLERS", "OPERATIONS"]
 
 _MAX_FAULTS = 1_000_000
+_CLOSE_CODES = range(3000, 5000)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?|")
 
@@ -47,7 +48,10 @@ async def dev_advance_clock(hub: Hub, request: ApiRequest) -> Answer:
 async def dev_list_faults(hub: Hub, _request: ApiRequest) -> Answer:
     """``GET /_dev/faults``: those still to come."""
     return Answer(
-        [{"count": one.count, "path": one.path, "status": one.status, "delay": one.delay} for one in hub.faults]
+        [
+            {"count": one.count, "path": one.path, "status": one.status, "code": one.code, "delay": one.delay}
+            for one in hub.faults
+        ]
     )
 
 
@@ -55,7 +59,8 @@ async def dev_add_fault(hub: Hub, request: ApiRequest) -> Answer:
     """``POST /_dev/faults`` with ``{"count": 2, "path": "/flags", "status": 503, "delay": 0.2, "headers": {}}``.
 
     The next ``count`` requests whose path begins so wait ``delay`` seconds; with a ``status`` they are answered with it
-    and ``body`` (default: an error) and have no effect.
+    and ``body`` (default: an error) and have no effect. Under ``/datastream`` it is the handshakes that are met; with a
+    ``code`` they succeed, and the connection is closed with it.
     """
     body = request.body()
     count, status, delay = body.whole("count"), body.whole("status"), body.number("delay")
@@ -63,6 +68,9 @@ async def dev_add_fault(hub: Hub, request: ApiRequest) -> Answer:
         raise Refused(400, f"count must be from 1 to {_MAX_FAULTS}")
     if status is not None and not 200 <= status <= 599:  # noqa: PLR2004 - what an HTTP answer may be
         raise Refused(400, "status must be from 200 to 599")
+    code = body.whole("code")
+    if code is not None and (code not in _CLOSE_CODES or not (body.text("path") or "").startswith("/datastream")):
+        raise Refused(400, "code must be from 3000 to 4999, and path under /datastream")
     if delay is not None and not 0 <= delay <= 60:  # noqa: PLR2004 - a minute delays enough
         raise Refused(400, "delay must be from 0 to 60 seconds")
     headers = body.keys("headers")
@@ -73,6 +81,7 @@ async def dev_add_fault(hub: Hub, request: ApiRequest) -> Answer:
             count=count or 1,
             path=body.text("path") or "/",
             status=status,
+            code=code,
             delay=delay or 0.0,
             body=body.raw().get("body"),
             headers=headers,

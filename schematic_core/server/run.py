@@ -15,6 +15,7 @@ import uvicorn
 
 from schematic_core.environment import Environment, load_environment
 from schematic_core.server.app import create_app
+from schematic_core.server.link import SocketLink
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -103,6 +104,18 @@ def serve(
         listener.close()
 
 
+class _Server(uvicorn.Server):
+    """Lets the streams end as a server's do that goes away, before uvicorn cuts its connections."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.state.stop_streams()
+        await super().shutdown(sockets)
+
+
 def _server(app: Starlette) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
@@ -110,7 +123,9 @@ def _server(app: Starlette) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         lifespan="on",
-        ws="none",
+        ws=SocketLink,
+        ws_ping_interval=None,  # liveness is the client's to find out, and to be tested by
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app)

@@ -14,11 +14,11 @@ from uuid import uuid4
 
 from schematic_core.environment.model import Company, Environment, Grant, Override, User
 from schematic_core.environment.seed import companies, users
+from schematic_core.environment.usage import limits_reached
 from schematic_core.environment.webhook_types import chosen_types
 from schematic_core.server.entities import EntityTable, Upsert, upsert
 from schematic_core.server.faults import Refused
 from schematic_core.server.records import CapturedEvent, Change, Webhook
-from schematic_core.server.usage import limits_reached
 
 __all__ = ["State"]
 

@@ -1,6 +1,6 @@
 """Uses the vendor's client as its README shows it; run by the peer's interpreter, prints what it saw as JSON.
 
-Usage: ``python driver.py URL``.
+Usage: ``python driver.py URL``, or ``python driver.py URL stream`` for what is answered locally from the stream.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ import asyncio
 import json
 import logging
 import sys
+import time
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import Any
+
+import httpx
 
 ACME = {"id": "acme"}
 
@@ -74,8 +78,63 @@ def _config(kind: Any, url: str) -> Any:
 
 def _verdict(result: Any) -> list[object]:
     entitlement = result.entitlement
+    if entitlement is None:
+        return [result.value, None, None]
     return [result.value, entitlement.usage, entitlement.allocation]
 
 
+async def use_stream(url: str) -> dict[str, object]:
+    """Check locally while the API answers no check: what is pushed over the socket is all that there is."""
+    vendor = import_module("schematic.client")
+    config = vendor.AsyncSchematicConfig(
+        base_url=url, event_capture_url=url, use_datastream=True, cache_providers=[], log_level=logging.ERROR
+    )
+    seen: dict[str, object] = {}
+    async with httpx.AsyncClient(base_url=url) as api:
+        await api.post("/_dev/faults", json={"path": "/flags", "count": 1_000_000, "status": 400})
+        async with vendor.AsyncSchematic("peer", config) as client:
+
+            async def reports() -> object:
+                return await client.check_flag("reports", company=ACME)
+
+            async def exports() -> object:
+                return _verdict(await client.check_flag_with_entitlement("exports", company=ACME))
+
+            seen["at first"] = [await _until(exports, [True, 0, 3]), await reports()]
+            await api.put("/company-plans/comp_acme", json={"base_plan_id": "plan_pro", "add_on_ids": []})
+            seen["on another plan"] = [await _until(reports, expected=True), await exports()]
+            event = {"event": "export_created", "company": ACME, "quantity": 7}
+            await api.post("/event-batch", json={"events": [{"event_type": "track", "body": event}]})
+            seen["tracked"] = await _until(exports, [True, 7, 100])
+            override = {"company_id": "comp_acme", "feature_id": "feat_exports", "value_type": "numeric"}
+            await api.post("/company-overrides", json={**override, "value_numeric": 5})
+            seen["overridden"] = await _until(exports, [False, 7, 5])
+            seen["requests"] = [one["data"] for one in (await _connections(api))[0]["requests"]]
+            await api.post("/_dev/stream/restart")
+            await api.put("/_dev/stream/habits", json={"nulls": True})
+            seen["connected again"] = await _until(lambda: _is_connected(api), expected=True)
+            seen["after a restart"] = await exports()
+    return seen
+
+
+async def _is_connected(api: httpx.AsyncClient) -> bool:
+    return any(one["is_open"] and one["has_flags"] for one in await _connections(api))
+
+
+async def _connections(api: httpx.AsyncClient) -> list[Any]:
+    connections: list[Any] = (await api.get("/_dev/stream")).json()["data"]["connections"]
+    return connections
+
+
+async def _until(ask: Callable[[], Awaitable[object]], expected: object) -> object:
+    """Ask again until the answer is as expected; a push takes its time. Gives the last answer."""
+    until = time.monotonic() + 15
+    while True:
+        answer = await ask()
+        if answer == expected or time.monotonic() > until:
+            return answer
+        await asyncio.sleep(0.02)
+
+
 if __name__ == "__main__":
-    print(json.dumps(use(sys.argv[1])))
+    print(json.dumps(asyncio.run(use_stream(sys.argv[1])) if "stream" in sys.argv else use(sys.argv[1])))

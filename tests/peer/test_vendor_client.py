@@ -14,7 +14,12 @@ HERE = Path(__file__).parent
 PYTHON = HERE.parents[1] / ".peer" / "venv" / "bin" / "python"
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="the vendor's package is not installed in .peer; `make test` does that")
+needs_peer = pytest.mark.skipif(
+    not PYTHON.exists(), reason="the vendor's package is not installed in .peer; `make test` does that"
+)
+
+
+@needs_peer
 def test_the_vendors_client_checks_meters_and_manages() -> None:
     """Flags are checked, usage counts up to a limit that denies, companies and users are written, listed, identified."""
     with serve(HERE / "environment.yaml") as server:
@@ -36,4 +41,27 @@ def test_the_vendors_client_checks_meters_and_manages() -> None:
         "renamed": "Initech plc",
         "users": ["Ada", "Bob"],
         "async": [True, "acme", [True, 1, 100]],
+    }
+
+
+@needs_peer
+def test_the_vendors_client_checks_locally_on_our_stream() -> None:
+    """While the API answers no check, what we push decides: a plan, usage, an override; and it connects again."""
+    with serve(HERE / "environment.yaml") as server:
+        ran = subprocess.run(
+            [PYTHON, HERE / "driver.py", server.url, "stream"], check=False, capture_output=True, text=True, timeout=90
+        )
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {
+        "at first": [[True, 0, 3], False],
+        "on another plan": [True, [True, 0, 100]],
+        "tracked": [True, 7, 100],
+        "overridden": [False, 7, 5],
+        "requests": [
+            {"action": "start", "entity_type": "rulesengine.Flags"},
+            {"action": "start", "entity_type": "rulesengine.Company", "keys": {"id": "acme"}},
+        ],
+        "connected again": True,
+        "after a restart": [False, 7, 5],
     }

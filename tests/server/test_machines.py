@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schematic_core.environment.model import Company
+from schematic_core.environment.usage import count_event
 from schematic_core.server.clock import Clock
 from schematic_core.server.deliveries import MAX_ATTEMPTS, Deliveries
 from schematic_core.server.entities import EntityTable, Upsert, upsert
 from schematic_core.server.faults import Refused
-from schematic_core.server.usage import count_event
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
