@@ -26,6 +26,7 @@ __all__ = [
     "KeyValue",
     "Keys",
     "Source",
+    "Standing",
     "TrackOptions",
 ]
 
@@ -90,6 +91,17 @@ class Entitlement:
         return {f.name: _to_json(v) for f in fields(self) if (v := getattr(self, f.name)) is not None}
 
 
+@dataclass(slots=True, eq=False)
+class Standing:
+    """Whether a source still stands by the answers it gave, shared by all of them.
+
+    Attributes:
+        until: None while it does, as a stream that is connected; afterwards the instant it last did (aware, UTC).
+    """
+
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """Answer to one flag check: the value, why, from where, and how old.
@@ -103,6 +115,7 @@ class CheckResult:
         entitlement: what the company may use of the feature, when the flag guards one.
         error: what went wrong, when something did.
         valid_until: until when the answer counts as fresh; None: as long as its source stands by it.
+        standing: of the stream that gave the answer; None when another source did.
 
     The ``feature_*`` members are those of the rule that held: usage and allocation in units of the period, the instant
     of the next reset (aware, UTC). ``credit_spend_policy`` is ``{"cost": 2.0, "policy": {...}}`` when one denied the draw.
@@ -127,6 +140,7 @@ class CheckResult:
     source: Source = "default"
     as_of: datetime | None = None
     valid_until: datetime | None = field(default=None, repr=False, compare=False)
+    standing: Standing | None = field(default=None, repr=False, compare=False)
 
     @property
     def flag(self) -> str:
@@ -135,19 +149,22 @@ class CheckResult:
 
     @property
     def age(self) -> float:
-        """Seconds since the service gave this answer, read now; 0.0 when no age applies."""
-        if self.as_of is None:
+        """Seconds since the service stood by this answer, read now; 0.0 while the stream does, or when no age applies."""
+        since = self.as_of if self.standing is None else self.standing.until
+        if since is None:
             return 0.0
-        return max(0.0, (datetime.now(timezone.utc) - self.as_of).total_seconds())
+        return max(0.0, (datetime.now(timezone.utc) - since).total_seconds())
 
     @property
     def is_stale(self) -> bool:
         """Whether the answer is older than its source would normally allow, read now."""
+        if self.standing is not None:
+            return self.standing.until is not None
         return self.valid_until is not None and datetime.now(timezone.utc) > self.valid_until
 
     def to_dict(self) -> dict[str, object]:
         """Give the members that are present, ready for JSON; instants as RFC 3339 text in UTC."""
-        names = (f.name for f in fields(self) if f.name != "valid_until")
+        names = (f.name for f in fields(self) if f.compare)
         return {name: _to_json(value) for name in names if (value := getattr(self, name)) is not None}
 
 

@@ -1,24 +1,38 @@
-"""The engine's answer block: its layout, and how an evaluation is put together from it."""
+"""The engine's answer block: its layout, and the verdict in it put into words."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
+from datetime import datetime
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from schematic_core.rules.evaluation import Evaluation
+from schematic_core.rules.texts import Texts
 
-__all__ = ["ANSWER_BYTES", "Answer", "TextKind", "evaluation", "unpack"]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
-_LAYOUT = Struct("<4B7i3qIB3xq2idq")
+__all__ = ["ANSWER_BYTES", "FOR_EVER", "NO_SLOT", "Told", "Verdict", "read", "tell"]
+
 ANSWER_BYTES = 96
 """Size of the block."""
 
-_NO_SLOT = -1
+NO_SLOT = -1
+"""In place of a slot when there is none."""
+
+FOR_EVER = 2**63 - 1
+"""In place of a horizon when there is none."""
+
+# Offsets and meanings are in engine.zig. Left out: the options of the question, and its clock.
+read = Struct("<8s2i4x8si2q13s3xq24x").unpack_from
+"""Gives three parts that ``tell`` reads and the rest: verdict, company, user, rule, entitlement slot, usage, allocation,
+period, horizon. Together the three are all that a verdict depends on, unless a credit spend policy decided."""
+_read_verdict = Struct("<4Bi").unpack
+_read_rule = Struct("<2i").unpack
+_read_period = Struct("<qIB").unpack
+_read_breach = Struct("<72x2id8x").unpack_from
+
 _HAS_USAGE, _HAS_RESET, _HAS_EVENT, _HAS_POLICY = 1, 2, 4, 8
-_FOR_EVER = 2**63 - 1
 _RULE_HELD, _POLICY_BREACHED = 1, 2
 
 _RULE_TYPES = (
@@ -36,106 +50,77 @@ _REASONS = {0: "No rules matched; default value for flag", 3: "Flag not found"}
 _ERRORS = {4: "preflight usage cannot be negative", 5: "preflight credit cost cannot be negative"}
 
 
-TextSource = Callable[[int, int, int], str]
-"""Gives a text for a kind, a handle and a slot."""
+class Verdict(NamedTuple):
+    """The members of a result that tell of the flag and its rule, under their names."""
+
+    value: bool
+    reason: str
+    flag_key: str
+    flag_id: str
+    rule_id: str | None
+    rule_type: str | None
+    error: str | None
+    feature_usage_event: str | None
+    feature_usage_period: str | None
+    credit_spend_policy: dict[str, Any] | None
 
 
-class TextKind:
-    """Texts that the engine writes on demand, numbered as in ``texts.zig`` (plain numbers: they are keys on the hot path)."""
+class Told(NamedTuple):
+    """A verdict, and what it says of the usage.
 
-    RULE_REASON = 0
-    RULE_ID = 1
-    RULE_EVENT = 2
-    ENTITLEMENT = 3
-    POLICY = 4
-    POLICY_REASON = 5
-    ENTITY_ID = 6
-    FLAG_KEY = 7
-    RESET_AT = 8
-    ERROR_PATH = 9
+    Attributes:
+        verdict: the verdict.
+        reset_at: the next reset, cut to microseconds; None when no ``datetime`` can hold it, and when there is none.
+        has_usage: whether the answer's usage and allocation mean anything.
+        has_reset: whether there is a next reset.
+    """
 
-
-class Answer(NamedTuple):
-    """The fields of the block in order; ``engine.zig`` says what they mean."""
-
-    value: int
-    outcome: int
-    rule_type: int
-    parts: int
-    flag: int
-    company: int
-    user: int
-    options: int
-    rule_owner: int
-    rule_slot: int
-    entitlement_slot: int
-    usage: int
-    allocation: int
-    reset_seconds: int
-    reset_nanos: int
-    period: int
-    horizon_ms: int
-    policy_owner: int
-    policy_slot: int
-    policy_cost: float
-    now_ms: int
+    verdict: Verdict
+    reset_at: datetime | None
+    has_usage: bool
+    has_reset: bool
 
 
-def unpack(block: bytes | bytearray) -> Answer:
-    """Read the block."""
-    return Answer._make(_LAYOUT.unpack(block))
-
-
-def evaluation(answer: Answer, text: TextSource) -> Evaluation:
-    """Put an evaluation together.
+def tell(verdict: bytes, rule: bytes, period: bytes, block: Buffer, texts: Texts) -> Told:
+    """Put the verdict of the last check into words.
 
     Args:
-        answer: the block of the check.
-        text: gives a text of the engine for a kind, a handle and a slot. Must be asked before the next check.
+        verdict: as ``read`` gave it.
+        rule: likewise.
+        period: likewise.
+        block: the whole answer.
+        texts: of the same instance.
     """
-    has_rule = answer.rule_slot != _NO_SLOT
-    has_event = answer.parts & _HAS_EVENT
-    has_usage = answer.parts & _HAS_USAGE
-    return Evaluation(
-        value=bool(answer.value),
-        reason=_reason(answer, text),
-        flag_key=text(TextKind.FLAG_KEY, answer.flag, 0),
-        flag_id=text(TextKind.ENTITY_ID, answer.flag, 0),
-        company_id=text(TextKind.ENTITY_ID, answer.company, 0) if answer.company else None,
-        user_id=text(TextKind.ENTITY_ID, answer.user, 0) if answer.user else None,
-        error=_ERRORS.get(answer.outcome),
-        rule_id=text(TextKind.RULE_ID, answer.rule_owner, answer.rule_slot) if has_rule else None,
-        rule_type=_RULE_TYPES[answer.rule_type],
-        entitlement=_entitlement(answer, text),
-        feature_usage=answer.usage if has_usage else None,
-        feature_allocation=answer.allocation if has_usage else None,
-        feature_usage_event=text(TextKind.RULE_EVENT, answer.rule_owner, answer.rule_slot) if has_event else None,
-        feature_usage_period=_PERIODS[answer.period],
-        feature_usage_reset_at=text(TextKind.RESET_AT, 0, 0) if answer.parts & _HAS_RESET else None,
-        credit_spend_policy=_policy(answer, text) if answer.parts & _HAS_POLICY else None,
-        horizon_ms=None if answer.horizon_ms == _FOR_EVER else answer.horizon_ms,
+    value, outcome, rule_type, parts, flag = _read_verdict(verdict)
+    owner, slot = _read_rule(rule)
+    seconds, nanos, period_number = _read_period(period)
+    key, id_ = texts.flag(flag)
+    rule_reason, rule_id, event = "", None, None
+    if slot != NO_SLOT:
+        rule_reason, rule_id, event = texts.rule(owner, slot, has_event=parts & _HAS_EVENT != 0)
+    found = Verdict(
+        value=value != 0,
+        reason=rule_reason if outcome == _RULE_HELD else _reason(outcome, block, texts),
+        flag_key=key,
+        flag_id=id_,
+        rule_id=rule_id,
+        rule_type=_RULE_TYPES[rule_type],
+        error=_ERRORS.get(outcome),
+        feature_usage_event=event,
+        feature_usage_period=_PERIODS[period_number],
+        credit_spend_policy=_policy(block, texts) if parts & _HAS_POLICY else None,
     )
+    has_reset = parts & _HAS_RESET != 0
+    return Told(found, texts.instant(seconds, nanos) if has_reset else None, parts & _HAS_USAGE != 0, has_reset)
 
 
-def _reason(answer: Answer, text: TextSource) -> str:
-    if answer.outcome == _RULE_HELD:
-        return text(TextKind.RULE_REASON, answer.rule_owner, answer.rule_slot)
-    if answer.outcome == _POLICY_BREACHED:
-        return text(TextKind.POLICY_REASON, answer.policy_owner, answer.policy_slot)
-    return _REASONS.get(answer.outcome, _REASONS[0])
+def _reason(outcome: int, block: Buffer, texts: Texts) -> str:
+    if outcome == _POLICY_BREACHED:
+        owner, slot, _ = _read_breach(block)
+        return texts.policy_reason(owner, slot)
+    return _REASONS.get(outcome, _REASONS[0])
 
 
-def _entitlement(answer: Answer, text: TextSource) -> dict[str, Any] | None:
-    if answer.entitlement_slot == _NO_SLOT:
-        return None
-    return _object(text(TextKind.ENTITLEMENT, answer.company, answer.entitlement_slot))
-
-
-def _policy(answer: Answer, text: TextSource) -> dict[str, Any]:
-    cost = answer.policy_cost if math.isfinite(answer.policy_cost) else None
-    return {"cost": cost, "policy": _object(text(TextKind.POLICY, answer.policy_owner, answer.policy_slot))}
-
-
-def _object(document: str) -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads(document)
-    return parsed
+def _policy(block: Buffer, texts: Texts) -> dict[str, Any]:
+    owner, slot, cost = _read_breach(block)
+    return {"cost": cost if math.isfinite(cost) else None, "policy": texts.policy(owner, slot)}

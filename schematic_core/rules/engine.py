@@ -9,54 +9,37 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from threading import get_ident
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeVar
 
 from schematic_core import lifecycle
-from schematic_core.errors import ConfigurationError, EngineError
-from schematic_core.rules.answer import evaluation
+from schematic_core.errors import ConfigurationError
 from schematic_core.rules.evaluation import Evaluation
 from schematic_core.rules.failure import MAX_DOCUMENT_BYTES, Trapped, too_large
+from schematic_core.rules.place import Handle, Place, busy, stale
+from schematic_core.rules.results import Results
+from schematic_core.values import CheckResult, Source, Standing
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from schematic_core.rules import engine_instance
 
 __all__ = ["Engine", "Handle"]
 
+_Context = TypeVar("_Context")
+_Told = TypeVar("_Told")
+_getpid = os.getpid
+
 _MODULE = Path(__file__).with_name("engine.wasm")
 _MEMORY_LIMIT = 1 << 30
 _SMALLEST_MEMORY = 1 << 27
-
-
-class Handle(NamedTuple):
-    """A document held by an engine. Valid until it is dropped or the instance it is in is thrown away.
-
-    Attributes:
-        number: place and generation inside the instance, above 0.
-        life: which instance.
-    """
-
-    number: int
-    life: int
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """What belongs to one process: a lock, and the instance it guards."""
-
-    instance: engine_instance.Instance | None = None
-    compiled: engine_instance.Compiled | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    owner: int = 0
-    """The thread that holds the lock, 0 when none does."""
 
 
 class Engine:
@@ -85,7 +68,7 @@ class Engine:
         self._unchecked = unchecked
         self._lives = itertools.count(1)
         self._dropped: deque[Handle] = deque()
-        self._places: dict[int, _Place] = {os.getpid(): _Place()}
+        self._places: dict[int, Place] = {os.getpid(): Place()}
 
     def put_flag(self, document: bytes) -> Handle:
         """Hold a flag, given as JSON text in UTF-8; 8 MiB at most."""
@@ -113,9 +96,8 @@ class Engine:
         if place is None or not place.lock.acquire(blocking=False):
             return  # the next call of any kind frees it
         try:
-            self._free_dropped(place)
-        except Trapped:
-            place.instance = None
+            if not place.is_running:
+                place.free_now(self._dropped)
         finally:
             place.lock.release()
 
@@ -137,11 +119,37 @@ class Engine:
             options: from ``put_options``; None when there are none.
             now_ms: the clock, milliseconds since 1970 in UTC.
         """
-        handles = (flag, company, user, options)
-        with self._running() as instance:
-            if any(handle is not None and handle.life != instance.life for handle in handles):
-                raise _stale()
-            return _evaluate(instance, [handle.number if handle is not None else 0 for handle in handles], now_ms)
+        return self._ask(flag, company, user, options, now_ms, Results.evaluation, None)
+
+    def result(
+        self,
+        flag: Handle,
+        company: Handle | None,
+        user: Handle | None,
+        options: Handle | None,
+        *,
+        now_ms: int,
+        source: Source,
+        standing: Standing | None,
+        as_of: datetime,
+    ) -> tuple[CheckResult, int | None]:
+        """Evaluate a held flag as ``check`` does, for callers of a client.
+
+        Args:
+            flag: from ``put_flag``.
+            company: from ``put_company``; None when there is none.
+            user: from ``put_user``; None when there is none.
+            options: from ``put_options``; None when there are none.
+            now_ms: the clock, milliseconds since 1970 in UTC.
+            source: where the documents came from.
+            standing: of the stream they came by; None when by none.
+            as_of: when that source stood by them (aware, UTC).
+
+        Returns:
+            The result, and the ``horizon_ms`` of an `Evaluation`. Members of the entitlement that `Entitlement` has not are
+            left out. ``feature_usage_reset_at`` is cut to microseconds, and None when no ``datetime`` can hold it.
+        """
+        return self._ask(flag, company, user, options, now_ms, Results.check_result, (source, standing, as_of))
 
     def evaluate(
         self,
@@ -161,7 +169,10 @@ class Engine:
             try:
                 for kind, document in documents.items():
                     numbers.append(0 if document is None else instance.put(kind, document))
-                result = _evaluate(instance, numbers, now_ms)
+                flag_number, company_number, user_number, options_number = numbers
+                block = instance.check(flag_number, company_number, user_number, options_number, now_ms)
+                assert block is not None, "all four were put just now"
+                result = instance.results.evaluation(block, None)
             except Trapped:
                 raise
             except BaseException:
@@ -191,8 +202,8 @@ class Engine:
             return
         # Two threads of the child may come here at once. They make the same of it, and one of the two stays.
         inherited = next(place for owner, place in list(places.items()) if owner != pid)
-        instance = None if inherited.lock.locked() else inherited.instance
-        self._places = {pid: places.setdefault(pid, _Place(instance, inherited.compiled))}
+        instance = None if inherited.is_running else inherited.instance
+        self._places = {pid: places.setdefault(pid, Place(instance, inherited.compiled))}
 
     def begin_exit(self, deadline: float) -> None:
         """Nothing has to be finished before the exit."""
@@ -202,10 +213,11 @@ class Engine:
         place = self._places.get(os.getpid())
         if place is None or not place.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
             return
-        place.instance = place.compiled = None
+        if not place.is_running:
+            place.instance = place.compiled = None
         place.lock.release()
 
-    def _place(self) -> _Place:
+    def _place(self) -> Place:
         place = self._places.get(os.getpid())
         if place is None:
             self.after_fork_in_child()
@@ -216,23 +228,67 @@ class Engine:
     def _running(self) -> Iterator[engine_instance.Instance]:
         """Hold the lock and the instance; lose the instance when it traps."""
         place = self._place()
-        if place.owner == get_ident() and place.lock.locked():
-            # A finaliser or signal handler that interrupted a call of its own thread would wait for ever.
-            raise EngineError("the engine is busy in this very thread", code="busy")
         with place.lock:
-            place.owner = get_ident()
+            if place.is_running:
+                raise busy()
             try:
+                place.is_running = True
                 instance = place.instance or self._start(place)
                 if self._dropped:
-                    self._free_dropped(place)
+                    place.free(self._dropped)
                 yield instance
             except Trapped as error:
-                place.instance = None
-                raise EngineError(f"the engine could not go on: {error}", code="trapped") from error
+                raise place.lose(error) from error
             finally:
-                place.owner = 0
+                place.is_running = False
 
-    def _start(self, place: _Place) -> engine_instance.Instance:
+    def _ask(
+        self,
+        flag: Handle,
+        company: Handle | None,
+        user: Handle | None,
+        options: Handle | None,
+        now_ms: int,
+        tell: Callable[[Results, Buffer, _Context], _Told],
+        context: _Context,
+    ) -> _Told:
+        """Check, and give ``tell(results, block, context)``.
+
+        Does what ``_running`` does: that one, as a generator, takes as long as the check.
+        """
+        place = self._places.get(_getpid()) or self._place()
+        with place.lock:
+            if place.is_running:
+                raise busy()
+            try:
+                place.is_running = True
+                instance = place.instance or self._start(place)
+                if self._dropped:
+                    place.free(self._dropped)
+                life = instance.life
+                if (
+                    flag.life != life
+                    or (company is not None and company.life != life)
+                    or (user is not None and user.life != life)
+                    or (options is not None and options.life != life)
+                ):
+                    raise stale()
+                block = instance.check(
+                    flag.number,
+                    0 if company is None else company.number,
+                    0 if user is None else user.number,
+                    0 if options is None else options.number,
+                    now_ms,
+                )
+                if block is None:
+                    raise stale()
+                return tell(instance.results, block, context)
+            except Trapped as error:
+                raise place.lose(error) from error
+            finally:
+                place.is_running = False
+
+    def _start(self, place: Place) -> engine_instance.Instance:
         try:
             from schematic_core.rules import engine_instance
         except ImportError as error:
@@ -256,12 +312,6 @@ class Engine:
             place.instance = make(next(self._lives), is_unchecked=False)
         return place.instance
 
-    def _free_dropped(self, place: _Place) -> None:
-        while self._dropped:
-            handle = self._dropped.popleft()
-            if place.instance is not None and place.instance.life == handle.life:
-                place.instance.drop(handle.number)
-
     def _put(self, kind: str, document: bytes) -> Handle:
         _check_size(kind, document)
         with self._running() as instance:
@@ -270,14 +320,6 @@ class Engine:
     def _put_or_none(self, kind: str, document: bytes) -> Handle | None:
         handle = self._put(kind, document)
         return handle if handle.number else None
-
-
-def _evaluate(instance: engine_instance.Instance, numbers: list[int], now_ms: int) -> Evaluation:
-    flag, company, user, options = numbers
-    answer = instance.check(flag, company, user, options, now_ms)
-    if answer is None:
-        raise _stale()
-    return evaluation(answer, instance.text)
 
 
 def _drop_all(instance: engine_instance.Instance, numbers: list[int]) -> None:
@@ -289,7 +331,3 @@ def _drop_all(instance: engine_instance.Instance, numbers: list[int]) -> None:
 def _check_size(kind: str, document: bytes | None) -> None:
     if document is not None and len(document) > MAX_DOCUMENT_BYTES:
         raise too_large(kind)
-
-
-def _stale() -> EngineError:
-    return EngineError("a handle is not valid any more: hand the document in again", code="stale_handle")

@@ -8,14 +8,19 @@ from __future__ import annotations
 import ctypes
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import wasmtime
 
 from schematic_core.errors import EngineError
-from schematic_core.rules.answer import ANSWER_BYTES, Answer, TextKind, unpack
+from schematic_core.rules.answer import ANSWER_BYTES
 from schematic_core.rules.engine_route import OrdinaryRoute, Route, UncheckedRoute
 from schematic_core.rules.failure import ERROR_BYTES, Failure, Trapped
+from schematic_core.rules.results import Results
+from schematic_core.rules.texts import TextKind, Texts
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["Compiled", "Instance", "Stats", "compile_module"]
 
@@ -27,6 +32,8 @@ _STATS_BYTES = 8
 _FUEL_OF_PUT = 20_000_000_000
 _FUEL_OF_CHECKS = 10_000_000_000
 _CHECKS_PER_FUEL = 64
+
+_NAMED_BY_ID = ("company", "user")
 
 _SIGNATURES = {
     **dict.fromkeys(("abi", "answer_block", "error_block", "text_block", "stats_block"), (0, 0)),
@@ -94,12 +101,18 @@ class Instance:
         memory_limit: bytes of linear memory.
         is_unchecked: False forces the ordinary way of calling.
 
+    Attributes:
+        life: as given.
+        texts: those of the documents held, and of the last answer.
+        results: made of them.
+
     Every method raises ``Trapped`` when the instance is lost.
     """
 
     def __init__(self, compiled: Compiled, life: int, memory_limit: int, *, is_unchecked: bool = True) -> None:
         self.life = life
-        self._texts: dict[int, dict[tuple[int, int], str]] = {}
+        self.texts = Texts(self._write_text)
+        self.results = Results(self.texts)
         self._store = wasmtime.Store(compiled.engine)
         self._store.set_limits(memory_size=memory_limit)
         self._store.set_fuel(_FUEL_OF_PUT)
@@ -116,7 +129,7 @@ class Instance:
             raise EngineError(f"the engine module has interface {self._route.call('abi')}, expected {_ABI}")
         self._input = self._route.call("input", 0)
         self._answer, self._error = self._route.call("answer_block"), self._route.call("error_block")
-        self._text, self._stats = self._route.call("text_block"), self._route.call("stats_block")
+        self._stats = self._route.call("stats_block")
         self._checks_left = 0
         if is_unchecked:
             self._route = self._proven_route()
@@ -131,6 +144,9 @@ class Instance:
         try:
             unchecked = UncheckedRoute(self._store, self._functions, self._memory)
             is_proven = self._answer_by(unchecked, flag, 1) == expected and self._refuses(unchecked)
+            self._answer_by(ordinary, flag, 2)
+            block = unchecked.check(flag, 0, 0, 0, 1)
+            is_proven = is_proven and block is not None and bytes(block) == expected[1]
         except (ImportError, AttributeError, TypeError, ValueError, OSError, ctypes.ArgumentError):
             is_proven = False
         ordinary.call("drop", flag)
@@ -139,8 +155,9 @@ class Instance:
         _log.warning("this wasmtime cannot be called directly; evaluations take longer")
         return ordinary
 
-    def _answer_by(self, route: Route, flag: int, now_ms: int) -> tuple[int, bytes]:
-        return route.call("check", flag, 0, 0, 0, now_ms), bytes(route.read(self._answer, ANSWER_BYTES))
+    def _answer_by(self, route: Route, flag: int, now_ms: int) -> tuple[int, bytes, str | None]:
+        status = route.call("check", flag, 0, 0, 0, now_ms)
+        return status, bytes(route.read(self._answer, ANSWER_BYTES)), route.text(TextKind.FLAG_KEY, flag, 0)
 
     def _refuses(self, route: Route) -> bool:
         return route.put("put_flag", self._input, b"[]") < 0
@@ -151,39 +168,29 @@ class Instance:
         self._route.refuel(_FUEL_OF_PUT)
         number = self._route.put(f"put_{kind}", self._input, document)
         if number >= 0:
+            if number and kind in _NAMED_BY_ID:
+                self.texts.entity_id(number)  # now, so that the first check of the entity need not ask
             return number
         block = self._route.read(self._error, ERROR_BYTES)
-        raise Failure.read(block, self._write_text(TextKind.ERROR_PATH, 0, 0)).to_error(kind)
+        raise Failure.read(block, self.texts.error_path()).to_error(kind)
 
-    def check(self, flag: int, company: int, user: int, options: int, now_ms: int) -> Answer | None:
-        """Evaluate held documents; None when a number is not valid."""
+    def check(self, flag: int, company: int, user: int, options: int, now_ms: int) -> Buffer | None:
+        """Evaluate held documents. Gives the answer block, to be read before the next call; None when a number is not valid."""
         if self._checks_left == 0:
             self._route.refuel(_FUEL_OF_CHECKS)
             self._checks_left = _CHECKS_PER_FUEL
         self._checks_left -= 1
-        if self._route.call("check", flag, company, user, options, now_ms) < 0:
-            return None
-        return unpack(self._route.read(self._answer, ANSWER_BYTES))
-
-    def text(self, kind: int, number: int, slot: int) -> str:
-        """Give a text, remembered with the document it is of, unless it is of the last answer."""
-        if kind in (TextKind.POLICY_REASON, TextKind.RESET_AT):
-            return self._write_text(kind, number, slot)
-        texts = self._texts.setdefault(number, {})
-        found = texts.get((kind, slot))
-        if found is None:
-            found = texts[kind, slot] = self._write_text(kind, number, slot)
-        return found
+        return self._route.check(flag, company, user, options, now_ms)
 
     def _write_text(self, kind: int, number: int, slot: int) -> str:
-        size = self._route.call("text", kind, number, slot)
-        if size < 0:
+        text = self._route.text(kind, number, slot)
+        if text is None:
             raise EngineError("a text of the result is too large", code="too_large")
-        return self._route.read(self._text, size).decode()
+        return text
 
     def drop(self, number: int) -> None:
         """Free a document; nothing when the number is not valid."""
-        self._texts.pop(number, None)
+        self.texts.forget(number)
         self._route.call("drop", number)
 
     def stats(self) -> Stats:

@@ -23,7 +23,9 @@ pub const Output = struct {
     }
 
     fn putByte(self: *Output, byte: u8) Error!void {
-        try self.put(&.{byte});
+        if (self.used == self.buffer.len) return error.TooLarge;
+        self.buffer[self.used] = byte;
+        self.used += 1;
     }
 
     pub fn print(self: *Output, comptime format: []const u8, arguments: anytype) Error!void {
@@ -120,16 +122,19 @@ pub const Output = struct {
 
     fn putString(self: *Output, bytes: []const u8) Error!void {
         try self.putByte('"');
-        for (bytes) |byte| {
-            switch (byte) {
-                '"', '\\' => try self.put(&.{ '\\', byte }),
-                0...0x1f => {
-                    const digits = "0123456789abcdef";
-                    try self.put(&.{ '\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15] });
-                },
-                else => try self.putByte(byte),
+        var start: usize = 0;
+        for (bytes, 0..) |byte, at| {
+            if (byte >= ' ' and byte != '"' and byte != '\\') continue;
+            try self.put(bytes[start..at]);
+            start = at + 1;
+            if (byte >= ' ') {
+                try self.put(&.{ '\\', byte });
+            } else {
+                const digits = "0123456789abcdef";
+                try self.put(&.{ '\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15] });
             }
         }
+        try self.put(bytes[start..]);
         try self.putByte('"');
     }
 };
