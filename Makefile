@@ -8,9 +8,11 @@ IN := -c constraints/dev.txt
 # Tests that `make coverage` runs. Those of shells are left out (sockets, processes, races of threads), as are property tests:
 # a branch of a pure module is covered every time or not at all.
 SHELL_TESTS := $(addprefix tests/api/test_,executors.py loops.py lookup.py resources.py) \
-	$(addprefix tests/checks/test_,odd_callers.py pitfalls.py) \
+	$(addprefix tests/checks/test_,local.py odd_callers.py pitfalls.py) \
+	$(wildcard tests/datastream/test_dial.py tests/datastream/test_stream*.py tests/datastream/test_chaos.py) \
 	$(addprefix tests/events/test_,delivery.py losses.py processes.py races.py sender.py)
-PURE_TESTS := $(addprefix tests/,api binding cache checks events webhooks server/test_machines.py) \
+PURE_TESTS := $(addprefix tests/,api binding cache checks datastream events webhooks \
+	$(addprefix server/test_,machines.py streams.py)) \
 	$(addprefix tests/test_,config.py errors.py finished.py keys.py timing.py values.py wire.py)
 PACKAGES := schematic_core schematic_fastapi schematic_flask schematic_django
 

@@ -14,7 +14,7 @@ from schematic_core._version import __version__
 if TYPE_CHECKING:
     from schematic_core.cache import AsyncCacheProvider, AsyncLocalCache, CacheProvider, LocalCache
     from schematic_core.client import AsyncSchematic, Schematic
-    from schematic_core.config import AsyncSchematicConfig, SchematicConfig
+    from schematic_core.config import AsyncSchematicConfig, DataStreamConfig, SchematicConfig
     from schematic_core.errors import (
         ApiError,
         BadRequestError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PaymentRequiredError,
         RateLimitError,
         SchematicError,
+        StreamError,
         TimedOut,
         TransportError,
         UnauthorizedError,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "schematic_core.cache": ("AsyncCacheProvider", "AsyncLocalCache", "CacheProvider", "LocalCache"),
     "schematic_core.client": ("AsyncSchematic", "Schematic"),
-    "schematic_core.config": ("AsyncSchematicConfig", "SchematicConfig"),
+    "schematic_core.config": ("AsyncSchematicConfig", "DataStreamConfig", "SchematicConfig"),
     "schematic_core.errors": (
         "ApiError",
         "BadRequestError",
@@ -66,6 +67,7 @@ _HOMES = {
         "PaymentRequiredError",
         "RateLimitError",
         "SchematicError",
+        "StreamError",
         "TimedOut",
         "TransportError",
         "UnauthorizedError",
@@ -84,7 +86,7 @@ _HOMES = {
         "TrackOptions",
     ),
 }
-_MODULES = ("cache", "client", "core", "types", "webhook_utils")  # usable after `import schematic_core` alone
+_MODULES = ("cache", "client", "core", "datastream", "types", "webhook_utils")  # usable after `import schematic_core` alone
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -103,6 +105,7 @@ __all__ = [
     "CheckResult",
     "ConfigurationError",
     "ConnectionFailed",
+    "DataStreamConfig",
     "EngineError",
     "Entitlement",
     "EventUsage",
@@ -118,6 +121,7 @@ __all__ = [
     "Schematic",
     "SchematicConfig",
     "SchematicError",
+    "StreamError",
     "TimedOut",
     "TrackOptions",
     "TransportError",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from schematic_core.cache import LocalCache
 from schematic_core.checks.sync import drive
-from schematic_core.config import AsyncSchematicConfig, SchematicConfig
+from schematic_core.config import AsyncSchematicConfig, DataStreamConfig, SchematicConfig
 from schematic_core.events.recording import track
 from schematic_core.face import Face
 from schematic_core.finished import FINISHED
@@ -55,6 +55,7 @@ __all__ = [
     "AsyncSchematicConfig",
     "CheckFlagOptions",
     "CheckResult",
+    "DataStreamConfig",
     "EventUsage",
     "IdentifyOptions",
     "LocalCache",
@@ -95,7 +96,12 @@ class Schematic(Face):
         return AsyncSchematic.of_runtime(self._runtime)
 
     def initialize(self, timeout: float | None = None) -> None:
-        """Get ready ahead of the first check; optional, and never longer than ``timeout`` seconds."""
+        """Get ready ahead of the first check; optional, and never longer than ``timeout`` seconds (``start_timeout``).
+
+        With DataStream it comes back when flags can be answered here, or when the time is over: then the service is
+        asked over HTTP, and connecting goes on in the background.
+        """
+        self._runtime.start(timeout)
 
     def check_flag(
         self,
@@ -113,7 +119,7 @@ class Schematic(Face):
             options: default, timeout and preflight of this check.
         """
         if options is None:
-            remembered = self._remembered(flag_key, company, user)
+            remembered = self._recall(flag_key, company, user)
             if remembered is not None:
                 return remembered.value
         return self._check(flag_key, company, user, options).value
@@ -127,7 +133,7 @@ class Schematic(Face):
     ) -> CheckResult:
         """Give the flag's value with its reason, source, age, and what the company may use; never raises."""
         if options is None:
-            remembered = self._remembered(flag_key, company, user)
+            remembered = self._recall(flag_key, company, user)
             if remembered is not None:
                 return remembered
         return self._check(flag_key, company, user, options)
@@ -242,7 +248,7 @@ class AsyncSchematic(Face):
         return Schematic.of_runtime(self._runtime)
 
     async def initialize(self, timeout: float | None = None) -> None:
-        """Get ready ahead of the first check; optional, and never longer than ``timeout`` seconds."""
+        """Get ready ahead of the first check; see `Schematic.initialize`."""
         await self._runtime.start_async(timeout)
 
     async def check_flag(
@@ -254,7 +260,7 @@ class AsyncSchematic(Face):
     ) -> bool:
         """Give the flag's value; see `Schematic.check_flag`."""
         if options is None:
-            remembered = self._remembered(flag_key, company, user)
+            remembered = self._recall(flag_key, company, user)
             if remembered is not None:
                 return remembered.value
         return (await self._check(flag_key, company, user, options)).value
@@ -268,7 +274,7 @@ class AsyncSchematic(Face):
     ) -> CheckResult:
         """Give the flag's whole answer; see `Schematic.check_flag_with_entitlement`."""
         if options is None:
-            remembered = self._remembered(flag_key, company, user)
+            remembered = self._recall(flag_key, company, user)
             if remembered is not None:
                 return remembered
         return await self._check(flag_key, company, user, options)

@@ -8,18 +8,28 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from schematic_core.config_checks import check, url
+from schematic_core.config_datastream import DataStreamConfig
 from schematic_core.errors import ConfigurationError
 from schematic_core.values import FlagDefault
 
 if TYPE_CHECKING:
     import logging
+    from os import PathLike
 
     import httpx
     from typing_extensions import Unpack
 
     from schematic_core.cache import AsyncCacheProvider, CacheProvider
 
-__all__ = ["AsyncSchematicConfig", "ClientOptions", "SchematicConfig", "Settings", "resolve", "webhook_secrets"]
+__all__ = [
+    "AsyncSchematicConfig",
+    "ClientOptions",
+    "DataStreamConfig",
+    "SchematicConfig",
+    "Settings",
+    "resolve",
+    "webhook_secrets",
+]
 
 DEFAULT_BASE_URL = "https://api.schematichq.com"
 DEFAULT_CAPTURE_URL = "https://c.schematichq.com"
@@ -71,6 +81,16 @@ class ClientOptions(TypedDict, total=False):
     """Seconds an old answer may serve while the service cannot answer (3,600)."""
     not_found_ttl: float | timedelta | None
     """Seconds an unknown flag is remembered as unknown (10)."""
+    use_datastream: bool | None
+    """Keep flags, companies and users in this process, told of changes over a socket, and evaluate here (False)."""
+    datastream: DataStreamConfig | None
+    """Options of DataStream; given alone it does not switch it on."""
+    stale_after: float | timedelta | None
+    """Seconds after a lost connection for which local answers go on before the service is asked first (30)."""
+    max_entities: int | None
+    """Companies held at most, and users as many again (10,000); flags are not bounded."""
+    environment_file: str | PathLike[str] | None
+    """Evaluate here from this environment file, read again when it changes; no service is asked and no event sent."""
     event_buffer_period: float | timedelta | None
     """Seconds between sends of events (5); 0 sends at once."""
     event_queue_max: int | None
@@ -108,12 +128,24 @@ class Settings:
     cache_providers: tuple[CacheProvider[Any] | AsyncCacheProvider[Any], ...] | None = None
     serve_stale: float = 3600.0
     not_found_ttl: float = 10.0
+    use_datastream: bool = False
+    datastream: DataStreamConfig
+    stale_after: float = 30.0
+    max_entities: int = 10_000
+    environment_file: str | None = None
     event_buffer_period: float = 5.0
     event_queue_max: int = 100_000
     event_queue_max_bytes: int = 64 * 1024 * 1024
     event_max_age: float = 82_800.0
     trusted_client_clock: bool = False
     on_error: Callable[[Exception], None] | None = None
+
+    @property
+    def event_refusal(self) -> str | None:
+        """Why no event is ever sent, ``"offline"`` or ``"file"``; None when events are sent."""
+        if self.offline:
+            return "offline"
+        return None if self.environment_file is None else "file"
 
     def __repr__(self) -> str:
         scheme, _, rest = self.base_url.partition("://")
@@ -214,13 +246,15 @@ def _check(chosen: dict[str, Any], labels: Mapping[str, str]) -> Settings:
     clients = [name for name in ("http_client", "httpx_client") if name in chosen]
     if len(clients) > 1:
         raise ConfigurationError("http_client and httpx_client are the same setting; give one of them")
-    values: dict[str, Any] = {"flag_defaults": {}, "headers": {}}
+    values: dict[str, Any] = {"flag_defaults": {}, "headers": {}, "datastream": DataStreamConfig()}
     known = {f.name for f in fields(Settings)}
     for name in known.intersection(chosen):
         values[name] = check(name, labels.get(name, name), chosen[name])
     if clients:
         values["http_client"] = chosen[clients[0]]
-    if not values.get("api_key") and not values.get("offline"):
+    if values.get("use_datastream") and "environment_file" in values:
+        raise ConfigurationError("use_datastream and environment_file are two sources of one thing; give one of them")
+    if not (values.get("api_key") or values.get("offline") or "environment_file" in values):
         raise ConfigurationError(
             "api_key is missing; pass it, set SCHEMATIC_API_KEY, or say offline=True to run without the service"
         )

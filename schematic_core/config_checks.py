@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
+from schematic_core.config_datastream import DataStreamConfig
 from schematic_core.errors import ConfigurationError
 from schematic_core.values import FlagDefault
 
@@ -137,6 +138,24 @@ def _function(name: str, value: object) -> object:
     return value
 
 
+def _datastream(name: str, value: object) -> DataStreamConfig:
+    if not isinstance(value, DataStreamConfig):
+        raise ConfigurationError(f"{name} must be a DataStreamConfig, not {type(value).__name__}")
+    return value
+
+
+def _path(name: str, value: object) -> str:
+    import os
+
+    try:
+        path = os.fspath(cast("str", value))  # anything at all may stand here, and is refused below
+    except TypeError:
+        path = None
+    if not isinstance(path, str):
+        raise ConfigurationError(f"{name} must be a path, not {type(value).__name__}")
+    return path
+
+
 def _logger(name: str, value: object) -> object:
     if not all(callable(getattr(value, method, None)) for method in ("debug", "warning", "isEnabledFor")):
         raise ConfigurationError(f"{name} must be a logging.Logger, not {type(value).__name__}")
@@ -159,6 +178,11 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "cache_providers": _providers,
     "serve_stale": _seconds,
     "not_found_ttl": _seconds,
+    "use_datastream": _switch,
+    "datastream": _datastream,
+    "stale_after": _seconds,
+    "max_entities": _positive_count,
+    "environment_file": _path,
     "event_buffer_period": _seconds,
     "event_queue_max": _positive_count,
     "event_queue_max_bytes": _positive_count,

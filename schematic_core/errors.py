@@ -16,6 +16,7 @@
     │   └── TransportError             no answer arrived, ``status_code`` is None
     │       ├── ConnectionFailed       also a ConnectionError
     │       └── TimedOut               also a TimeoutError
+    ├── StreamError                    the stream's data cannot answer
     ├── EngineError                    the rules engine refused its input
     └── WebhookSignatureError          a delivery could not be verified, ``code`` says why
 
@@ -46,6 +47,7 @@ __all__ = [
     "PaymentRequiredError",
     "RateLimitError",
     "SchematicError",
+    "StreamError",
     "TimedOut",
     "TransportError",
     "UnauthorizedError",
@@ -186,6 +188,10 @@ class ConnectionFailed(TransportError, ConnectionError):
 
 class TimedOut(TransportError, TimeoutError):
     """The time allowed for the call ran out."""
+
+
+class StreamError(SchematicError):
+    """What the stream brought cannot answer; only direct calls to `DataStreamClient` raise it."""
 
 
 class EngineError(SchematicError):

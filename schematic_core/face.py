@@ -1,26 +1,24 @@
-"""What the sync and the async client share: construction, defaults, purging, and the remembered answer."""
+"""What the sync and the async client share: construction, defaults and purging."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from inspect import iscoroutinefunction as is_async
 from typing import TYPE_CHECKING, ClassVar
 
 from schematic_core.api.endpoints import RESOURCES
-from schematic_core.checks.question import raw_question
 from schematic_core.config import ClientOptions, SchematicConfig, Settings, resolve
 from schematic_core.errors import ConfigurationError
 from schematic_core.runtime import Runtime
-from schematic_core.values import CheckResult, FlagDefault, Keys
+from schematic_core.values import FlagDefault, Keys
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-__all__ = ["Face"]
+    from schematic_core.datastream.client import DataStreamClient
 
-_monotonic = time.monotonic
+__all__ = ["Face"]
 
 
 class Face:
@@ -49,7 +47,7 @@ class Face:
     def _adopt(self, runtime: Runtime) -> None:
         """Keep what the paths of every check and event need, one step away."""
         self._runtime = runtime
-        self._desk = runtime.desk
+        self._recall = runtime.recall
         self._worker = runtime.events.worker
 
     def _refuse(self, settings: Settings) -> None:
@@ -86,6 +84,11 @@ class Face:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._runtime.settings!r})"
+
+    @property
+    def datastream(self) -> DataStreamClient | None:
+        """The stream's status, listeners and what is held here; None without ``use_datastream``."""
+        return self._runtime.datastream
 
     @property
     def settings(self) -> Settings:
@@ -126,11 +129,3 @@ class Face:
             How many answers were dropped in this process. Rows of cache providers are dropped for these answers too.
         """
         return self._runtime.purge(company_id, user_id, flag_key, company, user)
-
-    def _remembered(self, flag_key: str, company: Keys | None, user: Keys | None) -> CheckResult | None:
-        """Give the fresh answer to a question written like an earlier one; what is odd is left to the slow path."""
-        try:
-            answer = self._desk.aliases.get(raw_question(flag_key, company, user))
-        except Exception:  # noqa: BLE001 - keys may be objects of any kind, and the slow path says what is wrong with them
-            return None
-        return answer.result if answer is not None and answer.fresh_until > _monotonic() else None

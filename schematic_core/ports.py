@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from schematic_core.api.call import Call, Response
-    from schematic_core.checks.answers import Flight
-
 __all__ = ["CheckPorts", "OutOfTime"]
 
 
@@ -23,8 +21,8 @@ class CheckPorts(Protocol):
         """Make one API call, repeats included, before ``deadline``; raises ``ApiError``."""
         ...
 
-    async def wait(self, flight: Flight, deadline: float) -> None:
-        """Come back when ``flight`` has landed, or at ``deadline``."""
+    async def wait(self, subscribe: Callable[[Callable[[], None]], None], deadline: float) -> None:
+        """Come back when what ``subscribe`` was given is called, on any thread, or at ``deadline``."""
         ...
 
     async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:

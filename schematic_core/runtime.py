@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from schematic_core import lifecycle
 from schematic_core.api.call import Call, Response
-from schematic_core.cache.local import DEFAULT_CACHE_SIZE, DEFAULT_CACHE_TTL, AsyncLocalCache, LocalCache
+from schematic_core.cache.plan import cache_plan
 from schematic_core.chance import chance
 from schematic_core.checks.answers import Answers, Token
 from schematic_core.checks.defaults import FlagDefaults
 from schematic_core.checks.desk import Desk
-from schematic_core.checks.flow import CheckFlow, CheckRules
+from schematic_core.checks.flow import CheckFlow, CheckRules, Deadlines
 from schematic_core.checks.outcome import Health
 from schematic_core.checks.question import Context, Question, Subject, ask, context, is_written_as, raw_question
 from schematic_core.checks.sync import BackgroundThreads, SyncPorts, drive
 from schematic_core.checks.tiers import Tiers
+from schematic_core.client_log import client_log
 from schematic_core.config import Settings
 from schematic_core.errors import ConnectionFailed
 from schematic_core.events.thread import EventSender
@@ -42,10 +43,17 @@ if TYPE_CHECKING:
     from schematic_core.api.aio import AsyncExecutor
     from schematic_core.api.sync import SyncExecutor
     from schematic_core.checks.aio import AsyncPorts
+    from schematic_core.checks.local import Local
+    from schematic_core.checks.local_flow import LocalFlow
+    from schematic_core.datastream.client import DataStreamClient
+    from schematic_core.datastream.thread import Stream
+    from schematic_core.environment.local_file import EnvironmentFile
 
 __all__ = ["Runtime"]
 
 T = TypeVar("T")
+Recall = Callable[[str, "Keys | None", "Keys | None"], "CheckResult | None"]
+"""Gives the answer to a question asked before, while it is good."""
 
 
 class _Once(Generic[T]):
@@ -80,14 +88,14 @@ class Runtime:
         random: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
-        self.log: logging.Logger | logging.LoggerAdapter[logging.Logger] = _client_log(settings)
+        self.log: logging.Logger | logging.LoggerAdapter[logging.Logger] = client_log(settings)
         self.is_closed: bool = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._clock = clock
         self._warned_of_keys = False
         self.defaults: FlagDefaults = FlagDefaults(settings.flag_defaults, self.log)
         self._namespace = f"{settings.base_url}\n{settings.api_key}"  # only ever used hashed
-        size, ttl, tiers = _cache_plan(settings)
+        size, ttl, tiers = cache_plan(settings)
         self.desk: Desk = Desk(
             lambda: Answers(size, ttl, settings.not_found_ttl, settings.serve_stale),
             clock,
@@ -95,7 +103,7 @@ class Runtime:
             remembers=settings.cache_providers != (),
         )
         self._tiers = Tiers(tiers, self.log)
-        self.flow: CheckFlow = CheckFlow(
+        service = CheckFlow(
             CheckRules(settings.check_timeout, ttl, self._namespace),
             self.desk,
             self._tiers,
@@ -107,7 +115,24 @@ class Runtime:
         )
         self._threads = BackgroundThreads()
         self.events: EventSender = EventSender(settings, on_acknowledged=self._usage_recorded, log=self.log)
+        self.recall: Recall = self.desk.recall
+        self.flow: CheckFlow | LocalFlow = service
+        self.local: Local | None = None
+        self.source: Stream | EnvironmentFile | None = None
+        if (settings.use_datastream or settings.environment_file is not None) and not settings.offline:
+            self._answer_here(service)
         lifecycle.register(self)
+
+    def _answer_here(self, service: CheckFlow) -> None:
+        """Put a source of local answers before the service, or in its place."""
+        from schematic_core.checks.local_flow import LocalFlow
+        from schematic_core.sources import follow
+
+        local, source = follow(self.settings, self.events.worker, self.log)
+        self.local, self.source, self.recall = local, source, local.recall
+        asked = service if self.settings.environment_file is None else None
+        deadlines = Deadlines(self.settings.check_timeout, self._clock)
+        self.flow = LocalFlow(local, source, asked, self.defaults, deadlines, self._clock)
 
     @_Once
     def executor(self) -> SyncExecutor:
@@ -119,7 +144,7 @@ class Runtime:
     @_Once
     def ports(self) -> SyncPorts:
         """The ports of the sync face."""
-        return SyncPorts(self.executor, self.desk, self._threads, self._clock, self._await_on_loop)
+        return SyncPorts(self.executor, self._threads, self._clock, self._await_on_loop)
 
     @_Once
     def async_executor(self) -> AsyncExecutor:
@@ -133,7 +158,17 @@ class Runtime:
         """The ports of the async face."""
         from schematic_core.checks.aio import AsyncPorts
 
-        return AsyncPorts(self.async_executor, self.desk, self._clock)
+        return AsyncPorts(self.async_executor, self._clock)
+
+    @_Once
+    def datastream(self) -> DataStreamClient | None:
+        """What users see of the stream."""
+        from schematic_core.datastream.client import DataStreamClient
+        from schematic_core.datastream.thread import Stream
+
+        if self.local is None or not isinstance(self.source, Stream):
+            return None
+        return DataStreamClient.of(self.local, self.source)
 
     def call(self, call: Call) -> Response:
         """Make an API call for a resource; raises ``ApiError``."""
@@ -148,6 +183,8 @@ class Runtime:
     def _refuse_calls(self) -> None:
         if self.settings.offline:
             raise ConnectionFailed(message="the client is offline: it makes no API calls")
+        if self.settings.environment_file is not None:
+            raise ConnectionFailed(message="the client answers from an environment file: it makes no API calls")
 
     def ask(
         self, flag_key: str, company: Keys | None, user: Keys | None, options: CheckFlagOptions | None
@@ -185,7 +222,7 @@ class Runtime:
         with suppress(Exception):  # the caller's mappings may have changed into anything meanwhile
             raw = raw_question(question.flag_key, company, user)
             if is_written_as(question, raw):
-                self.desk.alias(raw, question.subject)
+                (self.local or self.desk).alias(raw, question.subject)
 
     def purge(
         self,
@@ -212,18 +249,34 @@ class Runtime:
 
             self.loop = asyncio.get_running_loop()
 
+    def start(self, timeout: float | None) -> bool:
+        """Follow the source of local answers, if there is one, and wait for it; gives whether it is ready."""
+        if self.source is None or self.is_closed:
+            return not self.is_closed
+        self.source.start()
+        return self.source.wait_ready(self.settings.start_timeout if timeout is None else timeout)
+
     async def start_async(self, timeout: float | None) -> None:
         """Make the async face ready: imports and connections' set-up happen off the loop, within ``timeout`` seconds."""
         import asyncio
 
+        from schematic_core.offloop import off_loop
+
         self.loop = asyncio.get_running_loop()
         limit = self.settings.start_timeout if timeout is None else timeout
-        if not (self.settings.offline or self.is_closed):
-            preparing = asyncio.ensure_future(self.async_executor.prepare())
-            preparing.add_done_callback(self._prepared)
-            await asyncio.wait({preparing}, timeout=limit)
+        if self.settings.offline or self.is_closed:
+            return
+        steps: list[Coroutine[Any, Any, object]] = []
+        if self.settings.environment_file is None:
+            steps.append(self.async_executor.prepare())
+        if self.source is not None:
+            steps.append(off_loop(lambda: self.start(limit)))
+        preparing = {asyncio.ensure_future(step) for step in steps}
+        for one in preparing:
+            one.add_done_callback(self._prepared)
+        await asyncio.wait(preparing, timeout=limit)
 
-    def _prepared(self, preparing: asyncio.Future[None]) -> None:
+    def _prepared(self, preparing: asyncio.Future[Any]) -> None:
         if not preparing.cancelled() and preparing.exception() is not None:
             self.log.debug("the connection could not be prepared", exc_info=preparing.exception())
 
@@ -256,6 +309,10 @@ class Runtime:
     def _begin_close(self) -> None:
         self.is_closed = True
         self.desk.retire()
+        if self.local is not None:
+            self.local.close()
+        if self.source is not None:
+            self.source.close()
 
     def _end_close(self) -> None:
         if "executor" in self.__dict__:
@@ -266,6 +323,8 @@ class Runtime:
         """Replace locks, threads and connections that belong to the parent (the event sender sees to itself)."""
         self.loop = None
         self.desk.after_fork_in_child()
+        if self.local is not None:
+            self.local.after_fork_in_child()
         self._threads.after_fork_in_child()
         for name in ("executor", "async_executor"):
             if name in self.__dict__:
@@ -318,19 +377,6 @@ class Runtime:
         return asyncio.run_coroutine_threadsafe(value, self.loop).result(timeout)
 
 
-def _cache_plan(settings: Settings) -> tuple[int, float, list[Any]]:
-    """Give size and seconds of the answers kept in memory, and the providers asked beside it."""
-    if settings.cache_providers is None:
-        return DEFAULT_CACHE_SIZE, DEFAULT_CACHE_TTL / 1000, []
-    own = [p for p in settings.cache_providers if type(p) in (LocalCache, AsyncLocalCache)]
-    others = [p for p in settings.cache_providers if type(p) not in (LocalCache, AsyncLocalCache)]
-    if not own:
-        return DEFAULT_CACHE_SIZE, 0.0, others
-    local = own[0].local if isinstance(own[0], AsyncLocalCache) else own[0]
-    assert isinstance(local, LocalCache)
-    return local.max_size, local.ttl / 1000, others
-
-
 def _listed(flag_keys: Iterable[str] | None) -> list[str] | None:
     if isinstance(flag_keys, (str, bytes)):
         raise InvalidKeys(f"flag_keys must be several keys, e.g. ['exports'], not one {type(flag_keys).__name__}")
@@ -343,25 +389,6 @@ def _tokens(pair_kind: Any, id_kind: Any, keys: Keys | None, id_: str | None) ->
     except InvalidKeys:
         tokens = []
     return [*tokens, (id_kind, id_, "")] if id_ else tokens
-
-
-class _LevelledLog(logging.LoggerAdapter):  # type: ignore[type-arg]  # generic only in type checkers before 3.11
-    """A client's own lowest level, without touching the logger that others share."""
-
-    def __init__(self, logger: logging.Logger, level: int) -> None:
-        super().__init__(logger, {})
-        self._level = level
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is logging's
-        return level >= self._level and self.logger.isEnabledFor(level)
-
-    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
-        return msg, kwargs
-
-
-def _client_log(settings: Settings) -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
-    logger = settings.logger or logging.getLogger("schematic.client")
-    return logger if settings.log_level is None else _LevelledLog(logger, settings.log_level)
 
 
 def _utc_now() -> datetime:

@@ -21,6 +21,7 @@ LEVELS = {
     "schematic_core.errors": 0,
     "schematic_core.config": 0,
     "schematic_core.config_checks": 0,
+    "schematic_core.config_datastream": 0,
     "schematic_core.cache.providers": 0,
     "schematic_core.wire": 1,
     "schematic_core.keys": 1,
@@ -45,6 +46,23 @@ LEVELS = {
     "schematic_core.checks": 2,
     "schematic_core.checks.tiers": 3,
     "schematic_core.checks.flow": 3,
+    "schematic_core.checks.local_flow": 3,
+    "schematic_core.checks.evaluate": 4,
+    "schematic_core.checks.local": 4,
+    "schematic_core.datastream": 2,
+    "schematic_core.datastream.messages": 1,
+    "schematic_core.datastream.contract": 1,
+    "schematic_core.datastream.urls": 1,
+    "schematic_core.datastream.values": 1,
+    "schematic_core.datastream.document": 1,
+    "schematic_core.datastream.versions": 1,
+    "schematic_core.datastream.dial": 4,
+    "schematic_core.datastream.listeners": 4,
+    "schematic_core.datastream.pump": 4,
+    "schematic_core.datastream.reader": 4,
+    "schematic_core.datastream.thread": 4,
+    "schematic_core.datastream.client": 5,
+    "schematic_core.datastream.rules_client": 5,
     "schematic_core.lifecycle": 4,
     "schematic_core.events.delivery": 4,
     "schematic_core.events.complaints": 4,
@@ -59,6 +77,8 @@ LEVELS = {
     "schematic_core.rules": 4,
     "schematic_core.offloop": 4,
     "schematic_core.chance": 4,
+    "schematic_core.client_log": 4,
+    "schematic_core.sources": 5,
     "schematic_core.runtime": 5,
     "schematic_core.face": 5,
     "schematic_core.client": 5,
@@ -77,7 +97,14 @@ LEVELS = {
 
 # Values, wire, machines and flows, whose every branch has a test (`make coverage`): what stands on levels 0 to 3, so that a
 # new module there is among them by itself, and what is named here. A shell that flows need below level 4 is named as well.
-PURE_ABOVE = ("schematic_core.binding", "schematic_core.webhooks", "schematic_core.server.deliveries")
+PURE_ABOVE = (
+    "schematic_core.binding",
+    "schematic_core.webhooks",
+    *(
+        f"schematic_core.server.{name}"
+        for name in ("asked", "deliveries", "frames", "replay", "streams", "subscriber", "watch")
+    ),
+)
 SHELLS_BELOW = ("schematic_core.checks.desk",)  # the lock around a machine
 
 # Packages too heavy or too optional to be imported at large, and where each may be imported.
@@ -94,7 +121,7 @@ HEAVY = {
     "pydantic": ("schematic_core.types", "schematic_core.api.resources"),
     "wasmtime": ("schematic_core.rules.engine",),
     "ctypes": ("schematic_core.rules.engine",),
-    "websockets": (),
+    "websockets": ("schematic_core.datastream.dial",),
     "redis": (),
     "yaml": ("schematic_core.environment",),
     "uvicorn": ("schematic_core.server",),

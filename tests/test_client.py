@@ -134,7 +134,7 @@ def test_an_older_answer_serves_while_one_renewal_runs(connect: Connect, upstrea
     client = connect(cache_providers=[LocalCache(10, 150)])
     assert client.check_flag("exports", {"id": "acme"}) is True
     upstream.respond = lambda _: Answer(**{**vars(verdict(False)), "gate": gate})
-    answer = client.client._desk.find(("exports", (("id", "acme"),), ()))
+    answer = client.client._runtime.desk.find(("exports", (("id", "acme"),), ()))
     answer.fresh_until, answer.renewable_until = float("-inf"), float("inf")
 
     while_renewing = [client.check_flag("exports", {"id": "acme"}) for _ in range(5)]

@@ -10,8 +10,6 @@ from typing import Any
 
 from schematic_core.api.aio import AsyncExecutor
 from schematic_core.api.call import Call, Response
-from schematic_core.checks.answers import Flight
-from schematic_core.checks.desk import Desk
 from schematic_core.ports import CheckPorts, OutOfTime
 
 __all__ = ["AsyncPorts"]
@@ -22,9 +20,8 @@ _PROVIDER_TIMEOUT = 1.0
 class AsyncPorts:
     """Suspends the calling task; keeps no loop."""
 
-    def __init__(self, executor: AsyncExecutor, desk: Desk, clock: Callable[[], float]) -> None:
+    def __init__(self, executor: AsyncExecutor, clock: Callable[[], float]) -> None:
         self._executor = executor
-        self._desk = desk
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -32,8 +29,8 @@ class AsyncPorts:
         """Make one API call."""
         return await self._executor.run(call, deadline=deadline)
 
-    async def wait(self, flight: Flight, deadline: float) -> None:
-        """Suspend until ``flight`` has landed, or until ``deadline``."""
+    async def wait(self, subscribe: Callable[[Callable[[], None]], None], deadline: float) -> None:
+        """Suspend until what ``subscribe`` was given is called, or until ``deadline``."""
         loop = asyncio.get_running_loop()
         landed: asyncio.Future[None] = loop.create_future()
 
@@ -45,7 +42,7 @@ class AsyncPorts:
             with contextlib.suppress(RuntimeError):  # the waiter's loop has ended, and the waiter with it
                 loop.call_soon_threadsafe(tell)
 
-        self._desk.on_landing(flight, on_any_thread)
+        subscribe(on_any_thread)
         await asyncio.wait({landed}, timeout=max(0.0, deadline - self._clock()))
 
     async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:

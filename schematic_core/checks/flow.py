@@ -29,7 +29,7 @@ from schematic_core.values import (
 )
 from schematic_core.wire import decode_check, decode_checks
 
-__all__ = ["CheckFlow", "CheckRules"]
+__all__ = ["CheckFlow", "CheckRules", "Deadlines"]
 
 _SERVICE_DOES_NOT_KNOW = "Flag not found"
 _LANDING_GRACE = 1.0
@@ -44,6 +44,24 @@ class CheckRules:
     check_timeout: float
     ttl: float
     namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Until when a check may go on.
+
+    Args:
+        check_timeout: seconds, when the check names none of its own.
+        clock: monotonic seconds.
+    """
+
+    check_timeout: float
+    clock: Callable[[], float]
+
+    def of(self, options: CheckFlagOptions | None) -> float:
+        """Give the deadline of a check that begins now, monotonic seconds."""
+        timeout = None if options is None else options.timeout
+        return self.clock() + min(self.check_timeout if timeout is None else timeout, _LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,7 @@ class CheckFlow:
         self._log = log
         self._clock = clock
         self._wall = wall
+        self._deadlines = Deadlines(rules.check_timeout, clock)
 
     async def check(self, question: Question, ports: CheckPorts) -> CheckResult:
         """Answer one question; never raises but for cancellation."""
@@ -95,8 +114,8 @@ class CheckFlow:
             return self._unknown(question)
         request = _single(question)
         if question.is_preflight or not self._desk.remembers:
-            return self._settle(question, await self._fetch(request, self._deadline(question.options), ports))
-        deadline = self._deadline(question.options)
+            return self._settle(question, await self._fetch(request, self._deadlines.of(question.options), ports))
+        deadline = self._deadlines.of(question.options)
         held = await self._held(question, request, deadline, ports)
         return held or self._settle(question, await self._share(request, deadline, ports))
 
@@ -104,7 +123,7 @@ class CheckFlow:
         self, flag_keys: Sequence[str] | None, context: Context, options: CheckFlagOptions | None, ports: CheckPorts
     ) -> list[CheckResult]:
         """Answer several questions about one context, in the order asked; all flags when ``flag_keys`` is None."""
-        deadline = self._deadline(options)
+        deadline = self._deadlines.of(options)
         request = _bulk(context)
         if flag_keys is None:
             return await self._check_all(request, context, options, deadline, ports)
@@ -184,7 +203,7 @@ class CheckFlow:
             if leads:
                 await self._lead(flight, request, deadline, ports)
             else:
-                await ports.wait(flight, deadline)
+                await ports.wait(partial(self._desk.on_landing, flight), deadline)
             if not flight.has_landed:
                 return LATE
             outcome = flight.outcome
@@ -265,10 +284,6 @@ class CheckFlow:
     def _unknown(self, question: Question) -> CheckResult:
         value = self._defaults.of(question.flag_key, question.options)
         return CheckResult(value=value, reason=REASON_FLAG_NOT_FOUND, flag_key=question.flag_key)
-
-    def _deadline(self, options: CheckFlagOptions | None) -> float:
-        timeout = None if options is None else options.timeout
-        return self._clock() + min(self._rules.check_timeout if timeout is None else timeout, _LONGEST)
 
     def _within(self, question: Question, deadline: float) -> Question:
         left = max(0.0, deadline - self._clock())

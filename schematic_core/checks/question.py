@@ -50,8 +50,8 @@ def raw_question(flag_key: object, company: Keys | None, user: Keys | None) -> R
     """Make the raw form; raises ``AttributeError`` when keys are no mapping."""
     return (
         flag_key,
-        None if company is None else tuple(company.items()),
-        None if user is None else tuple(user.items()),
+        () if company is None else tuple(company.items()),
+        () if user is None else tuple(user.items()),
     )
 
 
@@ -62,7 +62,7 @@ def is_written_as(question: Question, raw: RawQuestion) -> bool:
     may have changed the mapping since.
     """
     flag_key, *sides = raw
-    given = [tuple(sorted(side)) if isinstance(side, tuple) else () for side in sides]
+    given = [tuple(sorted(side)) for side in sides if isinstance(side, tuple)]
     texts = [text for side in given for pair in side for text in pair]
     is_text = type(flag_key) is str and all(type(text) is str for text in texts)
     return is_text and (flag_key, *given) == question.subject

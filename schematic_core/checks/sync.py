@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from schematic_core.api.call import Call, Response
-from schematic_core.checks.answers import Flight
-from schematic_core.checks.desk import Desk
 from schematic_core.ports import CheckPorts, OutOfTime
 
 if TYPE_CHECKING:
@@ -44,13 +42,11 @@ class SyncPorts:
     def __init__(
         self,
         executor: SyncExecutor,
-        desk: Desk,
         threads: BackgroundThreads,
         clock: Callable[[], float],
         await_elsewhere: Callable[[Coroutine[Any, Any, Any], float], Any],
     ) -> None:
         self._executor = executor
-        self._desk = desk
         self._threads = threads
         self._clock = clock
         self._await_elsewhere = await_elsewhere
@@ -59,10 +55,10 @@ class SyncPorts:
         """Make one API call on this thread."""
         return self._executor.run(call, deadline=deadline)
 
-    async def wait(self, flight: Flight, deadline: float) -> None:
-        """Block until ``flight`` has landed, or until ``deadline``."""
+    async def wait(self, subscribe: Callable[[Callable[[], None]], None], deadline: float) -> None:
+        """Block until what ``subscribe`` was given is called, or until ``deadline``."""
         landed = threading.Event()
-        self._desk.on_landing(flight, landed.set)
+        subscribe(landed.set)
         landed.wait(max(0.0, deadline - self._clock()))
 
     async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:

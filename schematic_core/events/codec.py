@@ -15,6 +15,7 @@ from schematic_core.wire import format_instant
 __all__ = ["Codec", "assemble"]
 
 _CHECK_MEMBERS = ("flag_id", "rule_id", "company_id", "user_id", "error")
+_MAX_CHECKS = 1000
 _write = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -30,13 +31,14 @@ class Codec:
     Source: `events.md` section 2 and ``EventBody*`` of the HTTP API.
     """
 
-    __slots__ = ("_heads", "_second", "_second_text", "_token", "_trusted")
+    __slots__ = ("_checks", "_heads", "_second", "_second_text", "_token", "_trusted")
 
     def __init__(self, *, form: str, api_key: str, token: str, trusted_client_clock: bool = False) -> None:
         head = '{"event_type":' if form == "rest" else '{"api_key":' + _write(api_key) + ',"type":'
         self._heads = {kind: f'{head}"{kind}","body":' for kind in ("track", "identify", "flag_check")}
         self._token = token
         self._trusted = trusted_client_clock
+        self._checks: dict[tuple[int, int, int, bool], tuple[FlagCheckRecord, str]] = {}
         self._second = -1
         self._second_text = ""
 
@@ -52,7 +54,9 @@ class Codec:
         Raises:
             Unfit: its options are filled wrongly, or the rest of it cannot be written either, e.g. a vast quantity.
         """
-        body = _body(record)
+        if record[0] == "flag_check":
+            return f"{self._check(record)}{self._envelope(record)}}}".encode("ascii"), []
+        body = _track(record) if record[0] == "track" else _identify(record)
         unfit: list[str] = []
         try:
             text = _write(body)
@@ -63,6 +67,17 @@ class Codec:
             except (ValueError, TypeError, RecursionError) as fault:
                 raise Unfit(f"{record[0]} holds a value that JSON cannot carry") from fault
         return f"{self._heads[record[0]]}{text}{self._envelope(record)}}}".encode("ascii"), unfit
+
+    def _check(self, record: FlagCheckRecord) -> str:
+        """Write the event up to its envelope. An answer that is remembered comes again and again as the same objects."""
+        objects = id(record[3]), id(record[4]), id(record[5]), record[6]
+        written = self._checks.get(objects)
+        if written is None:
+            if len(self._checks) >= _MAX_CHECKS:
+                self._checks.clear()
+            text = f"{self._heads['flag_check']}{_write(_flag_check(record))}"
+            written = self._checks[objects] = (record, text)  # the record keeps its objects, and thus their ids, alive
+        return written[1]
 
     def _envelope(self, record: Record) -> str:
         if record[0] == "flag_check":
@@ -93,14 +108,6 @@ class Codec:
 def assemble(events: Iterable[bytes]) -> bytes:
     """Give the body of one request, ``{"events": [...]}``."""
     return b'{"events":[' + b",".join(events) + b"]}"
-
-
-def _body(record: Record) -> dict[str, Any]:
-    if record[0] == "track":
-        return _track(record)
-    if record[0] == "identify":
-        return _identify(record)
-    return _flag_check(record)
 
 
 def _track(record: TrackRecord) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class Lanes:
         return bool(self._usage.raw or self._checks.raw)
 
     @property
+    def checks(self) -> int:
+        """How many are flag checks."""
+        return len(self._checks)
+
+    @property
     def ready(self) -> int:
         """How many are serialised."""
         return len(self._usage.ready) + len(self._checks.ready)

@@ -21,7 +21,7 @@ from schematic_core.events.report import as_error
 from schematic_core.events.values import EventCounts, Notice
 from schematic_core.events.worker import Worker
 from schematic_core.keys import normalise
-from schematic_core.values import CheckResult, IdentifyOptions, Keys
+from schematic_core.values import IdentifyOptions, Keys
 
 if TYPE_CHECKING:
     from schematic_core.events.report import Log
@@ -100,8 +100,7 @@ class EventSender:
         """
         worker = self._worker
         if worker.refusing is not None:
-            worker.refuse()
-            return False
+            return worker.refuse()
         try:
             user = normalise(keys)
             business, unfit = copy_company(company)
@@ -111,35 +110,10 @@ class EventSender:
             own = None if traits is None else worker.complaints.copy_traits(traits)
             options = check_identify_options(options)
         except Exception as fault:  # noqa: BLE001 - arguments run the caller's code and may do anything
-            worker.reject(fault)
-            return False
+            return worker.reject(fault)
         worker.complaints.tell_unfit(unfit)
         worker.inbox.append(("identify", next(worker.numbers), worker.wall(), user, business, name, own, options))
         if len(worker.inbox) >= worker.notice:
-            worker.noticed()
-        return True
-
-    def flag_check(
-        self, result: CheckResult, company: Mapping[str, str], user: Mapping[str, str], *, preflight: bool = False
-    ) -> bool:
-        """Record an answered check. Never raises and never waits; the first to go when the queue is full.
-
-        Args:
-            result: the answer.
-            company: normalised keys asked with; kept without a copy, so they must not change any more.
-            user: likewise.
-            preflight: whether the check asked about usage that is not recorded yet.
-
-        Returns:
-            Whether it was queued.
-        """
-        worker = self._worker
-        if worker.refusing is not None:
-            worker.refuse()
-            return False
-        inbox = worker.inbox
-        inbox.append(("flag_check", next(worker.numbers), worker.wall(), result, company, user, preflight))
-        if len(inbox) >= worker.notice:
             worker.noticed()
         return True
 

@@ -16,10 +16,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from weakref import ReferenceType
 
 from schematic_core import lifecycle
@@ -89,12 +89,13 @@ class Worker:
         wall: Callable[[], float] = time.time,
         random: Callable[[], float] = chance,
     ) -> None:
-        self.refusing: str | None = "offline" if settings.offline else None
+        self.refusing: str | None = settings.event_refusal
         self._owner = owner
         self._log = log
         self.complaints: Complaints = Complaints(log)
         self._clock = clock
         self.wall: Callable[[], float] = wall
+        self.on_tracked: Callable[[Mapping[str, str] | None, str, int | None], None] | None = None
         self._random = random
         self._url = settings.event_url
         self._form = settings.event_form
@@ -145,18 +146,19 @@ class Worker:
         if not is_patient:
             self._rouse()
 
-    def refuse(self) -> None:
-        """Count an event that is not accepted any more, or never was."""
-        self.count_refused(self.refusing or "closed")
+    def refuse(self) -> Literal[False]:
+        """Count an event that is not accepted any more, or never was; False, since it was not queued."""
+        return self.count_refused(self.refusing or "closed")
 
-    def reject(self, fault: Exception) -> None:
-        """Count an event that cannot be one, and tell why."""
-        self.count_refused("invalid")
+    def reject(self, fault: Exception) -> Literal[False]:
+        """Count an event that cannot be one, and tell why; False, since it was not queued."""
         self.complaints.tell(fault)
+        return self.count_refused("invalid")
 
-    def count_refused(self, reason: str) -> None:
+    def count_refused(self, reason: str) -> Literal[False]:
         """Count an event that did not get into the queue."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
+        return False
 
     def flush(self, timeout: float | None) -> int:
         """Wait until everything queued so far is delivered or lost; see `EventSender.flush`."""

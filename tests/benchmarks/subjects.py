@@ -10,13 +10,16 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import import_module
+from itertools import count as count_from
 from itertools import repeat
 from time import perf_counter
 from typing import Any
+
+from tests.benchmarks.fixtures import REALISTIC, TRIVIAL, Fixture, encoded
 
 __all__ = ["SUBJECTS", "Package", "Subject"]
 
@@ -160,6 +163,57 @@ def track_async(package: Package) -> Subject:
     return Subject(lambda count: loop.run(batch(count)), lambda: queued.total, lambda: loop.end(client), _SECTION, 200)
 
 
+def engine_realistic(package: Package) -> Subject:
+    """`Engine.result` on held documents, realistic; ours alone."""
+    return _engine(package, REALISTIC)
+
+
+def engine_trivial(package: Package) -> Subject:
+    """`Engine.result` on held documents, trivial; ours alone."""
+    return _engine(package, TRIVIAL)
+
+
+def engine_fresh(package: Package) -> Subject:
+    """`Engine.result`, realistic, each time on a company taken in since; ours alone. Taking it in is not timed."""
+    return _engine(package, REALISTIC, _SECTION)
+
+
+def _engine(package: Package, fixture: Fixture, section: int = 1) -> Subject:
+    engine = package.module("rules.engine").Engine()
+    flag, held = engine.put_flag(encoded(fixture.flag)), engine.put_company(encoded(fixture.company))
+    user = None if fixture.user is None else engine.put_user(encoded(fixture.user))
+    standing, as_of = package.module("values").Standing(), datetime.now(timezone.utc)
+    now_ms, numbers = int(time.time() * 1000), count_from(1)
+
+    def ask(company: Any) -> Any:
+        return engine.result(flag, company, user, None, now_ms=now_ms, source="stream", standing=standing, as_of=as_of)
+
+    def timed(companies: Iterable[Any]) -> float:
+        value = None
+        started = perf_counter()
+        for company in companies:
+            value = ask(company)[0].value
+        spent = perf_counter() - started
+        return _timed(spent, value)
+
+    def run(count: int) -> float:
+        if section == 1:
+            return timed(repeat(held, count))
+        spent = 0.0
+        for _ in range(count // section):
+            companies = [engine.put_company(encoded(fixture.used(next(numbers)))) for _ in range(section)]
+            spent += timed(companies)
+            for company in companies:
+                engine.drop(company)
+        return spent
+
+    def answer() -> object:
+        result, _ = ask(held)
+        return [result.value, result.rule_type, result.feature_usage, result.feature_allocation]
+
+    return Subject(run, answer, lambda: None, section)
+
+
 def verify_1_kb(package: Package) -> Subject:
     """`verify_signature` on a body of 1 KB."""
     return _verify(package, 1_000)
@@ -233,6 +287,9 @@ def _timed(spent: float, value: object) -> float:
 
 SUBJECTS: dict[str, Callable[[Package], Subject]] = {
     subject.__name__: subject
-    for subject in (cached_check, cached_check_async, track, track_async, verify_1_kb, verify_100_kb)
+    for subject in (
+        *(cached_check, cached_check_async, track, track_async, verify_1_kb, verify_100_kb),
+        *(engine_realistic, engine_trivial, engine_fresh),
+    )
 }
 """By name, as a worker is asked for them."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from schematic_core.rules import check
+from tests.benchmarks.fixtures import REALISTIC, TRIVIAL, encoded
 from tests.benchmarks.rows import ROWS, Measured, Row
 from tests.benchmarks.subjects import SUBJECTS
 from tests.benchmarks.table import heading, is_reached, line
@@ -23,10 +25,38 @@ def test_a_row_passes_from_its_bar_on(ratio: float, verdict: str, passes: bool) 
     assert len(line(ROW, measured).removesuffix(verdict)) == len(heading().removesuffix("verdict"))
 
 
+def test_a_row_without_a_vendors_side_only_reports() -> None:
+    """It has no ratio, no verdict, and never fails."""
+    alone = Row("engine", "engine call alone", "us", None, None, lambda _bench: None)
+    measured = Measured(None, 1.5, None)
+
+    assert is_reached(alone, measured)
+    assert line(alone, measured).split() == ["engine", "call", "alone", "1.5", "us"]
+
+
 def test_every_row_has_a_name_of_its_own_and_a_moonshot_above_its_bar() -> None:
     """Rows can be chosen by name, and the targets are not swapped."""
     assert len({row.name for row in ROWS}) == len(ROWS)
-    assert all(1 < row.bar < row.moonshot for row in ROWS)
+    targets = [(row.bar, row.moonshot) for row in ROWS]
+    assert all(bar is moonshot is None or 1 < (bar or 0) < (moonshot or 0) for bar, moonshot in targets)
+
+
+def test_fixtures_have_the_size_and_the_answer_that_the_targets_name() -> None:
+    """Realistic: a company of 6.6 KB and a flag of 9 KB with twelve rules; what decides is what they say."""
+    assert 6_300 <= len(encoded(REALISTIC.company)) <= 6_900
+    assert 8_700 <= len(encoded(REALISTIC.flag)) <= 9_300
+    assert [len(REALISTIC.company[name]) for name in ("traits", "metrics", "entitlements")] == [20, 10, 5]
+    assert REALISTIC.user is not None
+    assert (len(REALISTIC.flag["rules"]), len(REALISTIC.user["traits"])) == (12, 8)
+    for fixture in (REALISTIC, TRIVIAL):
+        result = check(fixture.flag, fixture.company, fixture.user)
+        assert (result.value, result.rule_type) == (fixture.value, fixture.rule_type)
+    assert check(REALISTIC.flag, REALISTIC.used(501)).feature_usage == 1
+    assert TRIVIAL.used(1) == TRIVIAL.company
+    other = REALISTIC.numbered(7)
+    result = check(REALISTIC.flag, other, REALISTIC.user)
+    assert (result.value, result.company_id, other["keys"]["id"]) == (True, "comp_acme_7", "acme-7")
+    assert not check(TRIVIAL.flag, TRIVIAL.numbered(7)).value
 
 
 def test_every_subject_can_be_asked_for_by_name() -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,8 +64,9 @@ class Scripted:
             raise answer
         return Response(200, {}, answer)
 
-    async def wait(self, flight: Flight, deadline: float) -> None:
-        self.while_waiting(flight)
+    async def wait(self, subscribe: Callable[[Callable[[], None]], None], deadline: float) -> None:
+        assert isinstance(subscribe, partial)
+        self.while_waiting(subscribe.args[0])
 
     async def invoke(self, deadline: float, method: Callable[..., Any], *arguments: object) -> Any:
         return method(*arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -193,3 +194,26 @@ def test_the_key_is_not_in_the_codecs_text() -> None:
 def test_a_batch_is_one_object() -> None:
     """Serialised events are joined as they are."""
     assert assemble([b'{"a":1}', b'{"b":2}']) == b'{"events":[{"a":1},{"b":2}]}'
+
+
+def test_a_remembered_answer_is_written_once_and_dated_each_time() -> None:
+    """Its record brings the same objects; another answer never gets its text, however often the memory starts over."""
+    codec = Codec(form="rest", api_key="k", token="t")
+    same = CheckResult(value=True, reason="r", flag_key="exports")
+    keys: dict[str, str] = {"id": "acme"}
+
+    first, _ = codec.encode(("flag_check", 1, 0.0, same, keys, {}, False))
+    second, _ = codec.encode(("flag_check", 2, 1.0, same, keys, {}, False))
+    others = [
+        json.loads(codec.encode(("flag_check", n, 0.0, replace(same, reason=str(n)), keys, {}, False))[0])["body"][
+            "reason"
+        ]
+        for n in range(2500)
+    ]
+
+    assert (json.loads(first)["body"], json.loads(first)["sent_at"]) == (
+        json.loads(second)["body"],
+        "1970-01-01T00:00:00.000Z",
+    )
+    assert json.loads(second)["sent_at"] == "1970-01-01T00:00:01.000Z"
+    assert others == [str(n) for n in range(2500)]

@@ -557,3 +557,16 @@ def test_a_batch_reserves_a_place_for_whatever_is_serialised_first() -> None:
     turned.run()
 
     assert [len(batch) for batch in turned.sent] == [100, 100, 50]
+
+
+def test_a_flood_of_flag_checks_makes_room_for_a_hundredth_of_the_queue_at_once() -> None:
+    """Otherwise every further check would have to make room for itself; usage is never dropped for that."""
+    turned = Turned(Limits(5.0, 200, 10_000, 60.0))
+    turned.push(*(flag_check(number) for number in range(200)))
+
+    turned.push(flag_check(200))
+
+    assert dict(turned.queue.counts().dropped) == {"overflow_flag_check": 3}
+    turned.push(*(track(number) for number in range(201, 500)))
+    assert dict(turned.queue.counts().dropped) == {"overflow_flag_check": 201, "overflow": 99}
+    assert turned.queue.count == 200

@@ -15,6 +15,7 @@ import pytest
 
 from schematic_core._version import __version__
 from schematic_core.errors import UnauthorizedError
+from schematic_core.events.recording import record_check
 from schematic_core.events.thread import EventSender
 from schematic_core.values import IdentifyOptions, TrackOptions
 from tests.events.conftest import Capture, event_threads
@@ -96,7 +97,7 @@ def test_all_kinds_of_events_travel(make: Make, capture: Capture) -> None:
 
     assert sender.track("used", options=TrackOptions("k1"))
     assert sender.identify({"id": 5}, {"keys": {"id": "acme"}}, "Ada", {"role": "owner"}, IdentifyOptions("k2"))
-    assert sender.flag_check(VERDICT, {"id": "acme"}, {})
+    assert record_check(sender.worker, VERDICT, {"id": "acme"}, {}, is_preflight=False)
     assert sender.flush(10.0) == 0
 
     assert [event["type"] for event in capture.taken] == ["track", "identify", "flag_check"]
@@ -297,7 +298,7 @@ def test_close_is_idempotent_and_ends_the_thread(make: Make, capture: Capture) -
     assert event_threads() == before - 1
     assert not sender.track("late")
     assert not sender.identify({"id": "ada"})
-    assert not sender.flag_check(VERDICT, {}, {})
+    assert not record_check(sender.worker, VERDICT, {}, {}, is_preflight=False)
     assert sender.flush(1.0) == 0
     assert dict(sender.counts.dropped) == {"closed": 3}
     assert capture.names == ["used"]

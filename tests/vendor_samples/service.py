@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schematic_core.environment import load_environment
 from schematic_core.server import create_app
+from schematic_core.server.link import SocketLink
 from schematic_core.server.run import bind
 
 __all__ = ["Recorded", "Service", "serving"]
@@ -48,6 +49,12 @@ class Service:
         """Every event that arrived, as sent."""
         return [event for body in self.bodies(_EVENTS) for event in body["events"]]
 
+    @property
+    def streams(self) -> list[dict[str, Any]]:
+        """Every connection to the stream so far, the refused and ended ones too; ``requests`` is what it asked for."""
+        connections: list[dict[str, Any]] = httpx.get(f"{self.url}/_dev/stream").json()["data"]["connections"]
+        return connections
+
     def fail(self, path: str, times: int, status: int, **headers: str) -> None:
         """Let the next requests under ``path`` fail."""
         fault = {"path": path, "count": times, "status": status, "headers": headers}
@@ -60,7 +67,7 @@ def serving() -> Iterator[Service]:
     listener, url = bind("127.0.0.1", 0)
     service = Service(url)
     app = _Recorder(create_app(load_environment(_ENVIRONMENT), dev_api=True), service.requests)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws=SocketLink))
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -27,11 +27,9 @@ COMPANY = {"id": "your-company-id"}
 USER = {"user_id": "your-user-id"}
 FLAG = "/flags/some-flag-key/check"
 
-DATASTREAM = "the stream is built by a later issue"
 REDIS = "shared caches in Redis are built by a later issue"
 REPLICATOR = "replicator mode is built by a later issue"
 LATER = {
-    "How to Enable DataStream 1": DATASTREAM,
     "Using Redis as a Shared Cache 1": REDIS,
     "How to Enable Replicator Mode 1": REPLICATOR,
     "Advanced Configuration 1": REPLICATOR,
@@ -279,6 +277,26 @@ def custom_http_client(service: Service) -> None:
         assert ran.client.check_flag("some-flag-key", company=COMPANY) is True
         assert [asked.path for asked in proxy.asked] == [service.url + FLAG]
     assert service.requests == []
+
+
+@sample("How to Enable DataStream 1")
+def datastream(service: Service) -> None:
+    with running("How to Enable DataStream 1"):
+        pass
+    (stream,) = service.streams
+    asked = [request["data"] for request in stream["requests"]]
+    assert [(one["entity_type"], one.get("keys")) for one in asked] == [
+        ("rulesengine.Flags", None),
+        ("rulesengine.Company", COMPANY),
+        ("rulesengine.User", {"id": "your-user-id"}),
+    ]
+    assert service.bodies(FLAG) == [], "the answer comes from the stream"
+    (event,) = service.events
+    assert (event["event_type"], event["body"]["flag_key"], event["body"]["value"]) == (
+        "flag_check",
+        "some-flag-key",
+        True,
+    )
 
 
 def _tracked(service: Service) -> list[object]:

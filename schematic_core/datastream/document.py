@@ -1,0 +1,68 @@
+"""JSON objects kept as text, of which a change reads and writes only the members it concerns.
+
+A text that `Writer` made comes with its layout. Of any other text the members are found by reading all of it, once:
+what is written after the change has a layout.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from schematic_core.wire import dumps, loads
+
+__all__ = ["Layout", "Writer", "members_of"]
+
+_MAX_SHAPES = 1024
+
+
+class Layout(NamedTuple):
+    """Where the members of an object stand in its text.
+
+    Attributes:
+        heads: what stands before each value, e.g. ``{"id": b'{"id":', "keys": b',"keys":'}``; shared by all objects with
+            the same members in the same order.
+        sizes: bytes of each value.
+    """
+
+    heads: Mapping[str, bytes]
+    sizes: array[int]
+
+
+def members_of(text: bytes, layout: Layout | None) -> dict[str, bytes]:
+    """Give the text of each member's value.
+
+    Raises:
+        ValueError: without a layout: a value has no JSON form, as a number read as infinite.
+        RecursionError: likewise, nested too deeply.
+    """
+    if layout is None:
+        return {name: dumps(value) for name, value in loads(text).items()}
+    members = {}
+    start = 0
+    for (name, head), size in zip(layout.heads.items(), layout.sizes, strict=True):
+        start += len(head)
+        end = start + size
+        members[name] = text[start:end]
+        start = end
+    return members
+
+
+class Writer:
+    """Writes objects of one or more members."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[tuple[str, ...], Mapping[str, bytes]] = {}
+
+    def write(self, members: Mapping[str, bytes]) -> tuple[bytes, Layout]:
+        """Put the texts of values together."""
+        names = tuple(members)
+        heads = self._shapes.get(names)
+        if heads is None:
+            if len(self._shapes) >= _MAX_SHAPES:
+                self._shapes.clear()
+            marks = (b"," if place else b"{" for place in range(len(names)))
+            heads = self._shapes[names] = {name: next(marks) + dumps(name) + b":" for name in names}
+        parts = [part for name, head in heads.items() for part in (head, members[name])]
+        return b"".join((*parts, b"}")), Layout(heads, array("I", map(len, members.values())))

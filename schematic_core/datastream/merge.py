@@ -1,0 +1,243 @@
+"""Partial updates merged into what is held: pure functions on the JSON of companies and users.
+
+Whatever the shapes, nothing here raises. A member that cannot be merged takes the place of the held one, as any other
+member does, so that the engine, which judges the result, refuses the document: an old state must not go on answering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from schematic_core.wire import parse_instant
+
+__all__ = [
+    "count_usage",
+    "deep_copy_company",
+    "deep_copy_user",
+    "members_read",
+    "merge_company",
+    "merge_user",
+    "partial_company",
+    "partial_user",
+]
+
+Json = dict[str, Any]
+RowKey = tuple[object, ...]
+
+_REQUIRED = frozenset({"id", "account_id", "environment_id"})
+_LISTS = frozenset(
+    {
+        "billing_product_ids",
+        "credit_spend_policies",
+        "entitlements",
+        "plan_ids",
+        "plan_version_ids",
+        "rules",
+        "traits",
+    }
+)
+_COMPANY_MAPS = frozenset({"credit_balances", "credit_lease_balance", "keys"})
+_USER_MAPS = frozenset({"keys"})
+_READ = {
+    "credit_balances": ("credit_balances", "entitlements"),
+    "credit_lease_balance": ("credit_balances", "credit_lease_balance", "entitlements"),
+    "keys": ("keys",),
+    "metrics": ("metrics", "entitlements"),
+}
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1  # what the engine takes for a metric's value
+
+
+def partial_company(company: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge a partial into a company.
+
+    Args:
+        company: the whole company, e.g. ``{"id": "comp_9", "keys": {"slug": "a"}, "credit_balances": {}}``.
+        data: the changed fields alone, e.g. ``{"plan_ids": ["plan_team"]}``.
+
+    Returns:
+        A new company that shares nothing with the arguments, which stay as they are.
+
+    Source: ``datastream.md`` 6.2. ``metrics`` are upserted, ``keys`` and ``credit_balances`` merged entry by entry,
+    ``credit_lease_balance`` sets balances, everything else replaces; null lists are empty. Usage and remaining credits
+    of entitlements follow. A null id and null entries of maps count as not sent.
+    """
+    return merge_company(_deep_copy(company), _deep_copy(data))
+
+
+def partial_user(user: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge a partial into a user: ``keys`` entry by entry, everything else replaces. Otherwise as `partial_company`."""
+    return merge_user(_deep_copy(user), _deep_copy(data))
+
+
+def deep_copy_company(company: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a company through all its objects and lists."""
+    return _deep_copy(company)
+
+
+def deep_copy_user(user: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a user through all its objects and lists."""
+    return _deep_copy(user)
+
+
+def merge_company(company: Json, data: Json) -> Json:
+    """Do what `partial_company` does, but share what is unchanged with the arguments."""
+    merged = _merged(company, data, _COMPANY_MAPS)
+    balances = _new_balances(data)
+    held = merged.get("credit_balances")
+    if balances and (held is None or isinstance(held, dict)):
+        merged["credit_balances"] = {**(held or {}), **balances}
+    values: dict[RowKey, int] = {}
+    sent = data.get("metrics", ())
+    if sent is None or isinstance(sent, list):
+        merged["metrics"], values = _upserted(company.get("metrics"), sent or [])
+    if "entitlements" not in data:
+        _derive(merged, balances, values)
+    return merged
+
+
+def merge_user(user: Json, data: Json) -> Json:
+    """Do what `partial_user` does, but share what is unchanged with the arguments."""
+    return _merged(user, data, _USER_MAPS)
+
+
+def count_usage(company: Mapping[str, Any], event: str, quantity: int, now: datetime) -> dict[str, Any]:
+    """Add ``quantity`` to every metric of ``event`` whose period is not over, and to usage that rests on one of them.
+
+    Args:
+        company: the whole company; it stays as it is.
+        event: the name that was tracked, e.g. ``"export"``.
+        quantity: units; 0 adds nothing.
+        now: aware; metrics whose ``valid_until`` is not later are over.
+
+    Returns:
+        A new company that shares what is unchanged with ``company``. Credit balances stay (the server prices them).
+
+    Source: ``datastream.md`` 10, with its recommendations.
+    """
+    counted = dict(company)
+    metrics = company.get("metrics")
+    if not isinstance(metrics, list):
+        return counted
+    values: dict[RowKey, int] = {}
+    rows = list(metrics)
+    for place, row in enumerate(metrics):
+        if _is_counting(row, event, now):
+            value = min(max(row["value"] + quantity, _SMALLEST), _LARGEST)
+            rows[place] = {**row, "value": value}
+            values.setdefault(_row_key(row), value)  # the first of equal rows counts
+    counted["metrics"] = rows
+    _derive(counted, {}, values)
+    return counted
+
+
+def members_read(data: Mapping[str, Any]) -> frozenset[str]:
+    """Name the members of the held entity that merging ``data`` looks at; without the others the result is the same."""
+    return frozenset(member for name in data for member in _READ.get(name, ()))
+
+
+def _merged(entity: Json, data: Json, maps: frozenset[str]) -> Json:
+    """Merge what takes the place of the held member, and what is merged entry by entry."""
+    merged = dict(entity)
+    for name, value in data.items():
+        if name in maps and (value is None or isinstance(value, dict)):
+            held = entity.get(name)
+            merged[name] = {**(held if isinstance(held, dict) else {}), **_entries(value or {})}
+        elif name in _LISTS and value is None:
+            merged[name] = []
+        elif value is not None or name not in _REQUIRED:
+            merged[name] = value
+    return merged
+
+
+def _entries(sent: Json) -> Json:
+    return {name: value for name, value in sent.items() if value is not None}
+
+
+def _new_balances(data: Json) -> Json:
+    """Give the balances that a partial names, e.g. ``{"bcrd_1": 7}``; a lease tells the balance that it leaves."""
+    balances, leases = data.get("credit_balances"), data.get("credit_lease_balance")
+    named = balances if isinstance(balances, dict) else {}
+    for credit, lease in leases.items() if isinstance(leases, dict) else ():
+        if isinstance(lease, dict):
+            named = {**named, credit: lease.get("remaining")}
+    return _entries(named)
+
+
+def _upserted(held: object, sent: list[Any]) -> tuple[list[Any], dict[RowKey, int]]:
+    """Put each row sent in the place of the first with its name, period and reset, which is the one that counts.
+
+    Gives the values of the rows that count as well, unless nothing was sent.
+    """
+    rows = list(held) if isinstance(held, list) else []
+    if not sent:
+        return rows, {}
+    places: dict[RowKey, int] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(_row_key(row), place)
+    for row in sent:
+        if row is not None:
+            place = places.setdefault(_row_key(row), len(rows))
+            rows[place : place + 1] = [row]
+    return rows, _values({key: rows[place] for key, place in places.items()})
+
+
+def _values(rows: Mapping[RowKey, Any]) -> dict[RowKey, int]:
+    return {key: row["value"] for key, row in rows.items() if isinstance(row, dict) and _is_whole(row.get("value"))}
+
+
+def _row_key(row: object) -> RowKey:
+    """Tell which row a metric is; what lacks one of the three texts is like no other."""
+    if isinstance(row, dict):
+        event, period, reset = row.get("event_subtype"), row.get("period"), row.get("month_reset")
+        if isinstance(event, str) and isinstance(period, str) and isinstance(reset, str):
+            return event, period, reset
+    return (object(),)
+
+
+def _derive(company: Json, balances: Json, values: Mapping[RowKey, int]) -> None:
+    entitlements = company.get("entitlements")
+    if isinstance(entitlements, list) and (balances or values):
+        company["entitlements"] = [_derived(entitlement, balances, values) for entitlement in entitlements]
+
+
+def _derived(entitlement: Any, balances: Json, values: Mapping[RowKey, int]) -> Any:
+    """Bring remaining credits and usage up to date; what is not named stays."""
+    if not isinstance(entitlement, dict):
+        return entitlement
+    changes: Json = {}
+    credit, event = entitlement.get("credit_id"), entitlement.get("event_name")
+    if isinstance(credit, str) and credit in balances:
+        changes["credit_remaining"] = balances[credit]
+    if isinstance(event, str):
+        period, reset = entitlement.get("metric_period"), entitlement.get("month_reset")
+        row = {"event_subtype": event, "period": period or "all_time", "month_reset": reset or "first_of_month"}
+        usage = values.get(_row_key(row))
+        if usage is not None:
+            changes["usage"] = usage
+    return {**entitlement, **changes} if changes else entitlement
+
+
+def _is_counting(row: object, event: str, now: datetime) -> bool:
+    if not isinstance(row, dict) or row.get("event_subtype") != event or not _is_whole(row.get("value")):
+        return False
+    over = parse_instant(row.get("valid_until"))
+    return over is None or over > now
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _deep_copy(value: Mapping[str, Any]) -> Json:
+    """Copy JSON of any depth: by a list of work, for recursion ends before the depth that a server can send."""
+    copied = dict(value)
+    work: list[Json | list[Any]] = [copied]
+    while work:
+        place = work.pop()
+        for key, item in place.items() if isinstance(place, dict) else enumerate(place):
+            if isinstance(item, (dict, list)):
+                place[key] = inner = item.copy()  # type: ignore[index] # key and place belong together
+                work.append(inner)
+    return copied
