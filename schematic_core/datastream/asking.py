@@ -24,19 +24,23 @@ class Asking:
         send: takes the text of a request that is to be written.
     """
 
-    __slots__ = ("_limits", "_refreshing", "_requests", "_send")
+    __slots__ = ("_limits", "_refreshing", "_requests", "_send", "_vain")
 
     def __init__(self, limits: ConnectionLimits, random: Callable[[], float], send: Callable[[str], None]) -> None:
         self._limits = limits
         self._send = send
         self._requests = Requests()
+        self._vain: dict[tuple[Kind, Pairs], float] = {}  # asked in vain a moment ago: until when not to ask again
         self._refreshing = Refreshing(limits, random)
 
-    def ask(self, kind: Kind, pairs: Pairs, now: float) -> Request:
-        """Give the request with exactly these keys, a new one when there is none."""
+    def ask(self, kind: Kind, pairs: Pairs, now: float) -> Request | None:
+        """Give the request with exactly these keys, a new one when there is none; None when that was in vain just now."""
         pairs = tuple(sorted(pairs))
         self._refreshing.discard(kind, pairs)
-        return self._requests.find(kind, pairs) or self._request(kind, pairs, now, is_refresh=False)
+        request = self._requests.find(kind, pairs)
+        if request is None and now < self._vain.get((kind, pairs), now):
+            return None
+        return request or self._request(kind, pairs, now, is_refresh=False)
 
     def refresh(self, wanted: Iterable[tuple[Kind, Pairs]], now: float) -> None:
         """Ask for these by and by; what is under way is not asked for twice."""
@@ -54,16 +58,26 @@ class Asking:
         """Give the requests whose keys the data of an error names."""
         return self._requests.named(kind, _keys(error))
 
-    def land(self, requests: Iterable[Request], outcome: Literal["answered", "missing", "failed"]) -> list[Callback]:
+    def land(
+        self, requests: Iterable[Request], outcome: Literal["answered", "missing", "failed"], now: float
+    ) -> list[Callback]:
         """Give requests their outcome, once; gives the callbacks."""
-        return callbacks_of([request for request in requests if self._requests.land(request, outcome)])
+        landed = [request for request in requests if self._requests.land(request, outcome)]
+        for request in landed:
+            self._vain.pop((request.kind, request.pairs), None)
+        if outcome == "failed":
+            self._note_vain(landed, now)
+        return callbacks_of(landed)
 
     def fail_overdue(self, now: float) -> list[Request]:
         """Land what has waited too long, and give it."""
-        return self._requests.fail_overdue(now)
+        overdue = self._requests.fail_overdue(now)
+        self._note_vain(overdue, now)
+        return overdue
 
     def fail_all(self) -> list[Request]:
         """Land everything and ask for nothing more: the connection is over."""
+        self._vain.clear()
         self._refreshing.clear()
         return self._requests.fail_all()
 
@@ -84,6 +98,14 @@ class Asking:
         if is_live and next_at is not None and self._requests.refreshes < self._limits.max_refreshes:
             times.append(next_at)
         return times
+
+    def _note_vain(self, requests: Iterable[Request], now: float) -> None:
+        """Spare the next checks the same wait: a service that is silent or cannot answer is not asked at every check."""
+        while self._vain and next(iter(self._vain.values())) <= now:
+            del self._vain[next(iter(self._vain))]
+        for request in requests:
+            self._vain.pop((request.kind, request.pairs), None)
+            self._vain[request.kind, request.pairs] = now + self._limits.vain_pause
 
     def _request(self, kind: Kind, pairs: Pairs, now: float, *, is_refresh: bool) -> Request:
         request = Request(kind, pairs, now + self._limits.resource_timeout, is_refresh=is_refresh)

@@ -165,7 +165,8 @@ class Connection:
         """Ask for an entity; who asks with the same keys while the answer is awaited gets the same request.
 
         Returns:
-            The request, to which the caller may add a callback; None when there is nobody to ask, or no keys.
+            The request, to which the caller may add a callback; None when there is nobody to ask, no keys,
+            or when the same was asked in vain a moment ago.
         """
         if self.state != "live" or not pairs:
             return None
@@ -187,7 +188,7 @@ class Connection:
         Returns:
             Callbacks, to be called outside the shell's lock.
         """
-        callbacks = self._asking.land(requests, outcome)
+        callbacks = self._asking.land(requests, outcome, now)
         self._go_on(now)
         return callbacks
 

@@ -15,6 +15,7 @@ class ConnectionLimits:
         dial_timeout: for the handshake, name look-up and TLS included.
         load_timeout: for all flags, counted from the request or the last page; then the connection is given up.
         resource_timeout: for the answer to a request for a company or user.
+        vain_pause: for which nobody asks again for what the service could not answer, or did not in time.
         ping_after: silence after which a ping is sent.
         pong_look: how often to look for the pong.
         dead_after: silence after which the connection is given up; more than ``ping_after``.
@@ -28,13 +29,14 @@ class ConnectionLimits:
         refresh_interval: between two of them, on average.
         page_size: flags per page to ask for; None asks for no pages.
 
-    Source: ``datastream.md`` sections 2, 8 and 9, ``decisions.md`` section 3; the times of loads, looks, reloads and
-    refreshes are choices.
+    Source: ``datastream.md`` sections 2, 8 and 9, ``decisions.md`` section 3; the times of loads, vain
+    requests, looks, reloads and refreshes are choices.
     """
 
     dial_timeout: float = 30.0
     load_timeout: float = 60.0
     resource_timeout: float = 2.0
+    vain_pause: float = 5.0
     ping_after: float = 30.0
     pong_look: float = 1.0
     dead_after: float = 40.0
