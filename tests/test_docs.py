@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,11 @@ WITH_DOCTESTS = [name for name, path in MODULES.items() if ">>> " in path.read_t
 @pytest.mark.parametrize(
     ("page", "number", "block"), EXAMPLES, ids=[f"{page.name}-{number}" for page, number, _ in EXAMPLES]
 )
-def test_examples_run(page: Path, number: int, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each python block of a page runs on its own, without a service."""
-    monkeypatch.setenv("SCHEMATIC_OFFLINE", "1")
+def test_examples_run(page: Path, number: int, block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each python block of a page runs on its own, without a service: offline, unless it brings what answers with it."""
+    if not ("serve(" in block or "with Schematic(environment_file" in block):
+        monkeypatch.setenv("SCHEMATIC_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
 
     exec(compile(block, f"{page.name} block {number}", "exec"), {"__name__": "example"})
 
@@ -67,10 +71,19 @@ def test_the_readme_s_application_is_gated(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("SCHEMATIC_API_KEY", "dev")
         with TestClient(names["app"]) as client:
             anonymous = client.post("/exports")
-            allowed = [client.post("/exports", headers={"x-company": "acme"}) for _ in range(3)]
-        with TestClient(names["app"]) as client:  # the first run delivered what it metered when it ended
-            denied = client.post("/exports", headers={"x-company": "acme"})
+            *allowed, denied = [client.post("/exports", headers={"x-company": "acme"}) for _ in range(4)]
 
     assert anonymous.status_code == 401
     assert [(answer.status_code, answer.json()) for answer in allowed] == [(200, {"premium": False})] * 3
     assert (denied.status_code, denied.json()["code"]) == (402, "limit_reached")
+
+
+def test_the_local_file_example_runs() -> None:
+    """The program reaches the limit of its file, and the edited file lifts it."""
+    ran = subprocess.run(
+        [sys.executable, ROOT / "examples" / "local_file.py"], capture_output=True, text=True, check=True
+    )
+
+    answers = [line.split()[0] for line in ran.stdout.splitlines() if "[source=file]" in line]
+    assert answers == ["allowed", "allowed", "denied", "allowed"]
+    assert ran.stderr == ""

@@ -36,7 +36,7 @@ plans:
   free: {entitlements: {exports: {limit: 2, period: current_month}}}
   pro: {entitlements: {reports: true, exports: unlimited}}
 companies:
-  acme: {keys: {id: acme}, plan: free, metrics: {export_created: 0}}
+  acme: {keys: {id: acme}, plan: free}
 api_keys: [dev]
 """
 
