@@ -29,7 +29,8 @@ class Face:
         config: options as an object; keyword arguments win over it.
         **options: members of `ClientOptions`, e.g. ``timeout=20.0``.
 
-    Construction reads the environment, checks every setting, and does nothing else: no I/O, thread, socket or event loop.
+    Construction reads the environment (and the environment file, if there is one), checks every setting, and does nothing
+    else: no further I/O, no thread, socket or event loop.
 
     Raises:
         ConfigurationError: a setting is unknown, missing or wrong; the message names it.

@@ -289,7 +289,7 @@ class Runtime:
     def close(self, timeout: float) -> int:
         """Deliver what can be within ``timeout`` seconds and end everything; gives how many events remain."""
         self._begin_close()
-        remaining = self.events.close(timeout)
+        remaining = self._close_threads(timeout)
         if "async_executor" in self.__dict__:
             self.async_executor.close_soon()
         self._end_close()
@@ -300,7 +300,7 @@ class Runtime:
         from schematic_core.offloop import off_loop
 
         self._begin_close()
-        remaining = await off_loop(lambda: self.events.close(timeout))
+        remaining = await off_loop(lambda: self._close_threads(timeout))
         if "async_executor" in self.__dict__:
             await self.async_executor.close()
         self._end_close()
@@ -311,8 +311,12 @@ class Runtime:
         self.desk.retire()
         if self.local is not None:
             self.local.close()
+
+    def _close_threads(self, timeout: float) -> int:
+        """Wait for what runs in the background to end; gives how many events remain."""
         if self.source is not None:
             self.source.close()
+        return self.events.close(timeout)
 
     def _end_close(self) -> None:
         if "executor" in self.__dict__:

@@ -119,7 +119,9 @@ class EntityPreparation:
         named = self._events(kind, data)
         events = held.events if named <= held.events else self._shared(held.events | named)
         changed = self._changed(held, members_read(data), lambda entity: merge(entity, data), now, events)
-        return changed if isinstance(changed, Removed) else Merged(held, changed, named)
+        return (
+            changed if isinstance(changed, Removed) else Merged(held, changed, _texts(data, "metrics", "event_subtype"))
+        )
 
     def _changed(
         self,
@@ -152,12 +154,11 @@ class EntityPreparation:
         )
 
     def _events(self, kind: Kind, document: Json) -> frozenset[str]:
-        """Give the names of the events that metrics count; equal sets are kept once."""
-        metrics = document.get("metrics")
-        if kind == "user" or not isinstance(metrics, list):
+        """Give the names of the events that metrics or entitlements count; equal sets are kept once."""
+        if kind == "user":
             return _NO_EVENTS
-        names = {_text(row, "event_subtype") for row in metrics}
-        return self._shared(frozenset(name for name in names if name is not None))
+        counted = _texts(document, "metrics", "event_subtype") | _texts(document, "entitlements", "event_name")
+        return self._shared(counted)
 
     def _shared(self, events: frozenset[str]) -> frozenset[str]:
         if len(self._event_sets) >= _MAX_EVENT_SETS:
@@ -196,3 +197,11 @@ def _pairs(document: object) -> Pairs:
 def _text(document: object, name: str) -> str | None:
     value = document.get(name) if isinstance(document, dict) else None
     return value if isinstance(value, str) else None
+
+
+def _texts(document: Json, rows: str, name: str) -> frozenset[str]:
+    """Give the texts that the rows of a list have under a name."""
+    listed = document.get(rows)
+    if not isinstance(listed, list):
+        return _NO_EVENTS
+    return frozenset(text for row in listed if (text := _text(row, name)) is not None)

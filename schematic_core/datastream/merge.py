@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from schematic_core.wire import parse_instant
+from schematic_core.wire import format_instant, parse_instant
 
 __all__ = [
     "count_usage",
@@ -46,6 +46,8 @@ _READ = {
     "keys": ("keys",),
     "metrics": ("metrics", "entitlements"),
 }
+_PERIODS = frozenset({"all_time", "current_day", "current_week", "current_month"})
+_RESETS = frozenset({"first_of_month", "billing_cycle"})
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1  # what the engine takes for a metric's value
 
 
@@ -105,6 +107,9 @@ def merge_user(user: Json, data: Json) -> Json:
 def count_usage(company: Mapping[str, Any], event: str, quantity: int, now: datetime) -> dict[str, Any]:
     """Add ``quantity`` to every metric of ``event`` whose period is not over, and to usage that rests on one of them.
 
+    A metric that an entitlement names and that is not there, since nothing was ever counted, is made (choice: otherwise a
+    first burst would pass the limit).
+
     Args:
         company: the whole company; it stays as it is.
         event: the name that was tracked, e.g. ``"export"``.
@@ -118,11 +123,13 @@ def count_usage(company: Mapping[str, Any], event: str, quantity: int, now: date
     """
     counted = dict(company)
     metrics = company.get("metrics")
-    if not isinstance(metrics, list):
+    if metrics is not None and not isinstance(metrics, list):
         return counted
     values: dict[RowKey, int] = {}
-    rows = list(metrics)
-    for place, row in enumerate(metrics):
+    rows = [*(metrics or ()), *_rows_wanting(company, event, now)]
+    if not rows:
+        return counted
+    for place, row in enumerate(rows):
         if _is_counting(row, event, now):
             value = min(max(row["value"] + quantity, _SMALLEST), _LARGEST)
             rows[place] = {**row, "value": value}
@@ -207,16 +214,36 @@ def _derived(entitlement: Any, balances: Json, values: Mapping[RowKey, int]) -> 
     if not isinstance(entitlement, dict):
         return entitlement
     changes: Json = {}
-    credit, event = entitlement.get("credit_id"), entitlement.get("event_name")
+    credit, metric = entitlement.get("credit_id"), _metric_of(entitlement)
     if isinstance(credit, str) and credit in balances:
         changes["credit_remaining"] = balances[credit]
-    if isinstance(event, str):
-        period, reset = entitlement.get("metric_period"), entitlement.get("month_reset")
-        row = {"event_subtype": event, "period": period or "all_time", "month_reset": reset or "first_of_month"}
-        usage = values.get(_row_key(row))
-        if usage is not None:
-            changes["usage"] = usage
+    if metric in values:
+        changes["usage"] = values[metric]
     return {**entitlement, **changes} if changes else entitlement
+
+
+def _rows_wanting(company: Mapping[str, Any], event: str, now: datetime) -> list[Json]:
+    """Make the metrics that entitlements rest on and that are not there, at the usage they state."""
+    entitlements, metrics = company.get("entitlements"), company.get("metrics")
+    there = {_row_key(row) for row in metrics or ()}
+    made: dict[RowKey, Json] = {}
+    for entitlement in entitlements if isinstance(entitlements, list) else ():
+        key = _metric_of(entitlement)
+        if key not in there and key[0] == event and key[1] in _PERIODS and key[2] in _RESETS:
+            usage = entitlement.get("usage")
+            owners = {"account_id": "", "environment_id": "", "company_id": "", "created_at": format_instant(now)}
+            names = {"event_subtype": event, "period": key[1], "month_reset": key[2]}
+            made.setdefault(key, {**owners, **names, "value": usage if _is_whole(usage) else 0})
+    return list(made.values())
+
+
+def _metric_of(entitlement: object) -> RowKey:
+    """Tell which metric an entitlement rests on; one that rests on none is like no metric."""
+    if not isinstance(entitlement, dict):
+        return _row_key(None)
+    period, reset = entitlement.get("metric_period"), entitlement.get("month_reset")
+    row = {"event_subtype": entitlement.get("event_name"), "period": period or "all_time"}
+    return _row_key({**row, "month_reset": reset or "first_of_month"})
 
 
 def _is_counting(row: object, event: str, now: datetime) -> bool:

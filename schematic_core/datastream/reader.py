@@ -64,7 +64,10 @@ class Listener(Protocol):
 def read(call: Call, options: StreamOptions, pump: Listener) -> None:
     """Dial, read, and post what is heard, until the connection ends."""
     try:
-        socket = dial(options.url, options.api_key, max_message_size=options.max_message_size)
+        socket = call.socket = dial(options.url, options.api_key, max_message_size=options.max_message_size)
+        if call.is_over:  # whoever gave the call up saw no socket to close
+            socket.close()
+            return
         pump.post(partial(pump.opened, call, socket))
         while not call.is_over:
             frame = socket.receive()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
-from typing import Any
 
 from schematic_core.datastream.versions import Kind
 from schematic_core.errors import EngineError, SchematicError
 from schematic_core.finished import FINISHED
-from schematic_core.rules import Document, Evaluation, EventUsageLike, check, engine
+from schematic_core.rules import Document, Evaluation, check, engine
+from schematic_core.values import CheckFlagOptions
 
 __all__ = ["KeyConflictError", "RulesEngineClient", "RulesEngineError"]
 
@@ -63,9 +63,8 @@ class RulesEngineClient:
         self._is_initialized = True
         return FINISHED
 
-    @property
     def is_initialized(self) -> bool:
-        """Whether the engine was loaded by this object."""
+        """Tell whether this object has loaded the engine."""
         return self._is_initialized
 
     def check_flag(
@@ -73,10 +72,8 @@ class RulesEngineClient:
         flag: Document,
         company: Document | None = None,
         user: Document | None = None,
+        options: CheckFlagOptions | None = None,
         *,
-        usage: float | None = None,
-        event_usage: Mapping[str, Any] | EventUsageLike | None = None,
-        credit_cost: Mapping[str, float | None] | None = None,
         now: datetime | None = None,
     ) -> Evaluation:
         """Evaluate one flag; everything is as in ``schematic_core.rules.check``.
@@ -85,9 +82,7 @@ class RulesEngineClient:
             flag: the flag with its rules, as text, mapping or model.
             company: the company; None when there is none.
             user: the user; None when there is none.
-            usage: units about to be used.
-            event_usage: units of one event about to happen, e.g. ``{"event_subtype": "export", "quantity": 2}``.
-            credit_cost: credits about to be drawn by credit id, e.g. ``{"bcrd_1": 2.5}``.
+            options: of these, ``usage``, ``event_usage`` and ``credit_cost`` count here.
             now: the clock, aware; the present when None.
 
         Raises:
@@ -96,6 +91,8 @@ class RulesEngineClient:
             TypeError: ``now`` is no datetime.
             ValueError: ``now`` is naive.
         """
+        asked = options or CheckFlagOptions()
+        usage, event_usage, credit_cost = asked.usage, asked.event_usage, asked.credit_cost
         found = check(flag, company, user, usage=usage, event_usage=event_usage, credit_cost=credit_cost, now=now)
         self._is_initialized = True
         return found

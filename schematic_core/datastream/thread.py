@@ -96,7 +96,8 @@ class Stream:
         It does not wait on when the API key was refused or the engine cannot run, for both take longer than anyone waits.
         """
         self.start()
-        self._pump.news.settled.wait(timeout)
+        if not self._is_closed:
+            self._pump.news.settled.wait(timeout)
         return self.status == "ready"
 
     def on_status(self, function: Callable[[StreamStatus], object]) -> Callable[[], None]:
@@ -123,8 +124,7 @@ class Stream:
         """End the stream; safe to repeat."""
         self._is_closed = True
         self._pump.end()
-        if self._is_started and self._pump.thread is not threading.current_thread():
-            self._pump.thread.join(_JOIN_TIMEOUT)
+        self._join(_JOIN_TIMEOUT)
         lifecycle.unregister(self)
 
     def after_fork_in_child(self) -> None:
@@ -144,5 +144,9 @@ class Stream:
 
     def finish_exit(self, deadline: float) -> None:
         """Wait for the one that uses the engine."""
-        if self._is_started:
-            self._pump.thread.join(max(0.0, deadline - time.monotonic()))
+        self._join(max(0.0, deadline - time.monotonic()))
+
+    def _join(self, timeout: float) -> None:
+        thread = self._pump.thread
+        if thread.is_alive() and thread is not threading.current_thread():  # it may never have been started
+            thread.join(timeout)

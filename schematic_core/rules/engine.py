@@ -315,7 +315,10 @@ class Engine:
     def _put(self, kind: str, document: bytes) -> Handle:
         _check_size(kind, document)
         with self._running() as instance:
-            return Handle(instance.put(kind, document), instance.life)
+            number = instance.put(kind, document)
+            if number:
+                instance.prepare(kind, number)
+            return Handle(number, instance.life)
 
     def _put_or_none(self, kind: str, document: bytes) -> Handle | None:
         handle = self._put(kind, document)

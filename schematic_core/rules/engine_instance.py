@@ -33,8 +33,6 @@ _FUEL_OF_PUT = 20_000_000_000
 _FUEL_OF_CHECKS = 10_000_000_000
 _CHECKS_PER_FUEL = 64
 
-_NAMED_BY_ID = ("company", "user")
-
 _SIGNATURES = {
     **dict.fromkeys(("abi", "answer_block", "error_block", "text_block", "stats_block"), (0, 0)),
     **dict.fromkeys(("input", "put_flag", "put_company", "put_user", "put_options", "drop"), (1, 0)),
@@ -168,11 +166,16 @@ class Instance:
         self._route.refuel(_FUEL_OF_PUT)
         number = self._route.put(f"put_{kind}", self._input, document)
         if number >= 0:
-            if number and kind in _NAMED_BY_ID:
-                self.texts.entity_id(number)  # now, so that the first check of the entity need not ask
             return number
         block = self._route.read(self._error, ERROR_BYTES)
         raise Failure.read(block, self.texts.error_path()).to_error(kind)
+
+    def prepare(self, kind: str, number: int) -> None:
+        """Ask now for what the first check of a document held will tell, while nobody waits for an answer."""
+        if kind == "company":
+            self.texts.prepare(number)
+        elif kind == "user":
+            self.texts.entity_id(number)
 
     def check(self, flag: int, company: int, user: int, options: int, now_ms: int) -> Buffer | None:
         """Evaluate held documents. Gives the answer block, to be read before the next call; None when a number is not valid."""

@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from json import JSONDecoder
 from typing import Any, NamedTuple
 
+from schematic_core.errors import EngineError
 from schematic_core.rules.quick import quick
 from schematic_core.values import Entitlement
 from schematic_core.wire import parse_instant
@@ -20,6 +21,12 @@ __all__ = ["RuleTexts", "TextKind", "Texts"]
 
 MAX_ENTITLEMENTS = 1024
 """Entitlements remembered by their text: a company that changed elsewhere states them as before."""
+
+MAX_ASKED = 10_000
+"""Companies of which it is remembered what their checks told."""
+
+MAX_PREPARED = 8
+"""Entitlements of a company made ready when it is taken in."""
 
 MAX_INSTANTS = 256
 """Instants remembered: the resets of all companies fall on a few."""
@@ -70,10 +77,19 @@ class Texts:
         self._ids: dict[int, str] = {}
         self._rules: dict[int, dict[tuple[int, bool], RuleTexts]] = {}
         self._entitlements: dict[int, dict[int, Entitlement]] = {}
+        self._asked: dict[str, set[int]] = {}
         # Pure functions remembered, for as long as this object lives.
         self.instant = lru_cache(MAX_INSTANTS)(_instant)
         read_instant = lru_cache(MAX_INSTANTS)(parse_instant)
         self._read_entitlement = lru_cache(MAX_ENTITLEMENTS)(partial(_entitlement, read_instant))
+
+    def prepare(self, number: int) -> None:
+        """Have ready what the first check of a company just taken in will tell, as far as its former versions show."""
+        for slot in tuple(self._asked.get(self.entity_id(number), ())):
+            try:
+                self.entitlement(number, slot)
+            except EngineError:  # it has fewer than before
+                return
 
     def forget(self, number: int) -> None:
         """Drop the texts of a document."""
@@ -117,7 +133,17 @@ class Texts:
         found = entitlements.get(slot)
         if found is None:
             found = entitlements[slot] = self._read_entitlement(self._write(TextKind.ENTITLEMENT, company, slot))
+            self._note(self.entity_id(company), slot)
         return found
+
+    def _note(self, company_id: str, slot: int) -> None:
+        slots = self._asked.get(company_id)
+        if slots is None:
+            if len(self._asked) >= MAX_ASKED:
+                self._asked.clear()
+            slots = self._asked[company_id] = set()
+        if len(slots) < MAX_PREPARED:
+            slots.add(slot)
 
     def echo(self, company: int, slot: int) -> dict[str, Any]:
         """Give an entitlement of a company with all its members, the caller's own."""

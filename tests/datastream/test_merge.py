@@ -239,8 +239,49 @@ def test_counts_stay_within_what_the_engine_takes() -> None:
 
 
 def test_without_metrics_nothing_is_counted() -> None:
-    """No row is made up for an event that the server does not count."""
+    """No row is made up for an event that nothing rests on."""
     assert count_usage(company("comp_1", metrics=None), "export", 1, NOW) == company("comp_1", metrics=None)
+
+
+@pytest.mark.parametrize("metrics", [None, [], [metric("other")]])
+def test_the_first_use_counts_where_an_entitlement_rests_on_it(metrics: object) -> None:
+    """The service sends no metric of an event that was never counted; without one a first burst would pass the limit."""
+    held = company(
+        "comp_1",
+        metrics=metrics,
+        entitlements=[
+            entitlement(event_name="export", metric_period="current_month", month_reset="billing_cycle", usage=4),
+            entitlement(event_name="export"),
+            entitlement(event_name="other", usage=7),
+        ],
+    )
+
+    counted = count_usage(held, "export", 2, NOW)
+    made = [row for row in counted["metrics"] if row["event_subtype"] == "export"]
+
+    assert [(row["period"], row["month_reset"], row["value"]) for row in made] == [
+        ("current_month", "billing_cycle", 6),
+        ("all_time", "first_of_month", 2),
+    ]
+    assert [one.get("usage") for one in counted["entitlements"]] == [6, 2, 7]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "text",
+        entitlement(event_name=7),
+        entitlement(event_name="export", metric_period="yearly"),
+        entitlement(event_name="export", metric_period={}),
+        entitlement(event_name="export", month_reset="never"),
+        entitlement(event_name="export", usage="many"),
+    ],
+)
+def test_no_metric_is_made_that_the_engine_would_refuse(odd: Any) -> None:
+    """An entitlement of odd shape may be there; its company must go on being evaluated."""
+    counted = count_usage(company("comp_1", {"id": "1"}, metrics=[], entitlements=[odd]), "export", 1, NOW)
+
+    assert {(row["period"], row["value"]) for row in counted["metrics"]} <= {("all_time", 1)}
 
 
 def test_copies_are_deep_however_deep_the_original() -> None:

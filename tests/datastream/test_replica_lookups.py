@@ -142,6 +142,18 @@ def test_a_binding_ends_with_its_entity() -> None:
     assert replica.find("company", asked(slug="Ghost")) is None
 
 
+def test_a_binding_ends_when_the_server_knows_nobody() -> None:
+    """Though the entity comes back with the keys that it had, the question is an open one."""
+    replica = make()
+    receive(replica, "Company", "full", company("comp_1", {"slug": "ghost"}))
+    replica.bind("company", asked(other="x"), "comp_1")
+
+    replica.note_missing("company", asked(other="x"), 0.0)
+    receive(replica, "Company", "full", company("comp_1", {"slug": "ghost"}))
+
+    assert replica.find("company", asked(other="x")) is None
+
+
 def test_nobody_is_remembered_for_a_while() -> None:
     """D19: exactly these pairs, of this kind, up to the time set (exclusive)."""
     replica = make()

@@ -20,14 +20,14 @@ from schematic_core.keys import Pairs, pairs
 from tests.datastream.frames import CountingHolder, Json, company, flag, make, message, metric, receive, receive_flags
 
 NOW = datetime(2024, 5, 1, tzinfo=timezone.utc)
-BOUND = 3
-NAMES, VALUES, EVENTS = ("id", "slug"), ("a", "A", "b"), ("export", "import")
+BOUND = 2
+NAMES, VALUES, EVENTS = ("id", "slug"), ("a", "A"), ("export", "import")
 KEYS = [{name: value} for name in NAMES for value in VALUES]
 KEYS += [{"id": one, "slug": other} for one in VALUES for other in VALUES]
 ALL_PAIRS = [pairs(keys) for keys in KEYS]
 
-kinds = st.sampled_from(["company", "user"])
-ids = st.sampled_from([f"id_{number}" for number in range(4)])
+kinds = st.sampled_from(["company", "company", "company", "user"])
+ids = st.sampled_from([f"id_{number}" for number in range(3)])
 keys = st.sampled_from([{}, *KEYS])
 asked = st.sampled_from(ALL_PAIRS)
 rows = st.lists(st.sampled_from(EVENTS).flatmap(lambda event: st.builds(metric, st.just(event), st.integers(0, 9))))
@@ -352,5 +352,5 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(
-    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -207,6 +207,25 @@ def test_usage_noted_on_a_version_just_replaced_reaches_its_successor() -> None:
     assert (after.bumps, after.stamp.is_current) == ([("export", 1)], False)
 
 
+def test_usage_noted_just_after_the_server_s_word_counts_on_top_of_it() -> None:
+    """The list is shared with the version that a full message made, too."""
+
+    class Slow(list[tuple[str, int]]):
+        def append(self, bump: tuple[str, int]) -> None:
+            receive(replica, "Company", "full", company("comp_1", {"id": "a"}, metrics=[metric("export", 10)]))
+            super().append(bump)
+
+    replica = holding()
+    found(replica, id="a").bumps = Slow()
+
+    replica.bump(KEYS, "export", 1)
+
+    after = found(replica, id="a")
+    assert (after.bumps, after.stamp.is_current) == ([("export", 1)], False)
+    count(replica)
+    assert values(replica) == [11]
+
+
 def test_usage_noted_while_somebody_else_counts_it_leaves_the_result_current() -> None:
     """The mark would otherwise keep answers on the new version from being remembered, for nothing."""
 

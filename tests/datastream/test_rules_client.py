@@ -11,6 +11,7 @@ import pytest
 from schematic_core.datastream.rules_client import KeyConflictError, RulesEngineClient, RulesEngineError
 from schematic_core.errors import EngineError, SchematicError
 from schematic_core.rules import check
+from schematic_core.values import CheckFlagOptions, EventUsage
 from tests.rules.models import NOW, company, condition, flag, metric, rule, user
 
 
@@ -20,16 +21,18 @@ def test_it_answers_as_the_rules_engine_does() -> None:
     documents = flag(rule("plan_entitlement", counted)), company(metrics=[metric(4)]), user()
     client = RulesEngineClient()
 
-    for options in ({}, {"usage": 1}, {"event_usage": {"event_subtype": "ev", "quantity": 2}}, {"usage": -1}):
-        assert client.check_flag(*documents, now=NOW, **options) == check(*documents, now=NOW, **options)
-    assert client.check_flag(*documents, credit_cost={"cr": -1.0}, now=NOW).error is not None
+    assert client.check_flag(*documents, now=NOW) == check(*documents, now=NOW)
+    for options in ({"usage": 2}, {"event_usage": EventUsage("ev", 2)}, {"usage": -1}, {"credit_cost": {"cr": -1.0}}):
+        found = client.check_flag(*documents, CheckFlagOptions(**options), now=NOW)
+        assert found == check(*documents, now=NOW, **options)
+        assert found != check(*documents, now=NOW)
 
 
 @pytest.mark.parametrize("is_awaited", [False, True], ids=["plain", "awaited"])
 def test_it_can_be_loaded_ahead_by_plain_and_by_async_code(is_awaited: bool) -> None:
     """The call does the work; awaiting it is welcome."""
     client = RulesEngineClient()
-    assert not client.is_initialized
+    assert not client.is_initialized()
 
     if is_awaited:
 
@@ -40,7 +43,7 @@ def test_it_can_be_loaded_ahead_by_plain_and_by_async_code(is_awaited: bool) -> 
     else:
         client.initialize()
 
-    assert client.is_initialized
+    assert client.is_initialized()
 
 
 def test_a_check_loads_what_was_not_loaded() -> None:
@@ -49,7 +52,7 @@ def test_a_check_loads_what_was_not_loaded() -> None:
 
     client.check_flag(flag())
 
-    assert client.is_initialized
+    assert client.is_initialized()
 
 
 def test_what_the_engine_refuses_is_its_error_under_the_name_of_the_contract() -> None:
