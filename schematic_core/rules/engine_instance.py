@@ -175,7 +175,7 @@ class Instance:
         if kind == "company":
             self.texts.prepare(number)
         elif kind == "user":
-            self.texts.entity_id(number)
+            _ = self.texts.ids[number]
 
     def check(self, flag: int, company: int, user: int, options: int, now_ms: int) -> Buffer | None:
         """Evaluate held documents. Gives the answer block, to be read before the next call; None when a number is not valid."""

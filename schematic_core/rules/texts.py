@@ -61,6 +61,18 @@ class RuleTexts(NamedTuple):
     event: str | None
 
 
+class _Ids(dict[int, "str | None"]):
+    """Ids of companies and users by number; None for 0, which stands for nobody."""
+
+    def __init__(self, write: Callable[[int, int, int], str]) -> None:
+        super().__init__({0: None})
+        self._write = write
+
+    def __missing__(self, number: int) -> str:
+        found = self[number] = self._write(TextKind.ENTITY_ID, number, 0)
+        return found
+
+
 class Texts:
     """The texts of one instance.
 
@@ -68,16 +80,17 @@ class Texts:
         write: asks the engine for a text by kind, number of the document, and slot.
 
     Attributes:
+        ids: of companies and users, by number; asked for when they are missing.
         instant: makes an aware instant of seconds and nanoseconds since 1970.
     """
 
     def __init__(self, write: Callable[[int, int, int], str]) -> None:
         self._write = write
         self._flags: dict[int, tuple[str, str]] = {}
-        self._ids: dict[int, str] = {}
+        self.ids = _Ids(write)
         self._rules: dict[int, dict[tuple[int, bool], RuleTexts]] = {}
         self._entitlements: dict[int, dict[int, Entitlement]] = {}
-        self._asked: dict[str, set[int]] = {}
+        self._asked: dict[str | None, set[int]] = {}
         # Pure functions remembered, for as long as this object lives.
         self.instant = lru_cache(MAX_INSTANTS)(_instant)
         read_instant = lru_cache(MAX_INSTANTS)(parse_instant)
@@ -85,15 +98,16 @@ class Texts:
 
     def prepare(self, number: int) -> None:
         """Have ready what the first check of a company just taken in will tell, as far as its former versions show."""
-        for slot in tuple(self._asked.get(self.entity_id(number), ())):
+        asked = self._asked.get(self.ids[number], set())
+        for slot in tuple(asked):
             try:
                 self.entitlement(number, slot)
             except EngineError:  # it has fewer than before
-                return
+                asked.discard(slot)
 
     def forget(self, number: int) -> None:
         """Drop the texts of a document."""
-        for kept in (self._flags, self._ids, self._rules, self._entitlements):
+        for kept in (self._flags, self.ids, self._rules, self._entitlements):
             kept.pop(number, None)
 
     def flag(self, number: int) -> tuple[str, str]:
@@ -102,13 +116,6 @@ class Texts:
         if found is None:
             key, id_ = self._write(TextKind.FLAG_KEY, number, 0), self._write(TextKind.ENTITY_ID, number, 0)
             found = self._flags[number] = (key, id_)
-        return found
-
-    def entity_id(self, number: int) -> str:
-        """Give the id of a company or user."""
-        found = self._ids.get(number)
-        if found is None:
-            found = self._ids[number] = self._write(TextKind.ENTITY_ID, number, 0)
         return found
 
     def rule(self, owner: int, slot: int, *, has_event: bool) -> RuleTexts:
@@ -133,15 +140,16 @@ class Texts:
         found = entitlements.get(slot)
         if found is None:
             found = entitlements[slot] = self._read_entitlement(self._write(TextKind.ENTITLEMENT, company, slot))
-            self._note(self.entity_id(company), slot)
+            self._note(company, slot)
         return found
 
-    def _note(self, company_id: str, slot: int) -> None:
-        slots = self._asked.get(company_id)
+    def _note(self, company: int, slot: int) -> None:
+        id_ = self.ids[company]
+        slots = self._asked.get(id_)
         if slots is None:
             if len(self._asked) >= MAX_ASKED:
                 self._asked.clear()
-            slots = self._asked[company_id] = set()
+            slots = self._asked[id_] = set()
         if len(slots) < MAX_PREPARED:
             slots.add(slot)
 

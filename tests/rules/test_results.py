@@ -228,7 +228,7 @@ def test_what_was_told_of_a_dropped_document_is_never_told_of_the_next_in_its_pl
     instance = engine._place().instance
     assert instance is not None
     texts = instance.texts
-    assert [*texts._flags, *texts._ids, *texts._rules, *texts._entitlements] == []
+    assert [*texts._flags, *texts.ids, *texts._rules, *texts._entitlements] == [0]  # nobody's id
     assert len(instance.results._told) <= MAX_TOLD
 
 
@@ -241,6 +241,59 @@ def test_memory_of_verdicts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         assert [ask(engine, asked)[0].flag_id for asked in flags] == [f"flag_{number}" for number in range(10)]
         assert len(engine._place().instance.results._told) <= 3  # type: ignore[union-attr] # it runs
+
+
+def test_what_the_next_version_of_a_company_will_tell_is_ready_before_it_is_asked() -> None:
+    """The entitlements that checks told before, as far as the new version has them, and no others' values."""
+    engine = Engine()
+    asked = engine.put_flag(encoded(flag()))
+
+    def version(*usages: int) -> tuple[Handle, int]:
+        rows = [
+            {"feature_id": f"f{at}", "feature_key": key, "value_type": "numeric", "usage": usage}
+            for at, (key, usage) in enumerate(zip(("a", "key_1"), usages, strict=False))
+        ]
+        held = put_company(engine, entitlements=rows)
+        instance = engine._place().instance
+        assert instance is not None
+        return held, len(instance.texts._entitlements.get(held.number, {}))
+
+    def usage(owner: Handle) -> int | None:
+        entitlement = ask(engine, asked, owner)[0].entitlement
+        return None if entitlement is None else entitlement.usage
+
+    first, ready = version(1, 2)
+    assert (ready, usage(first)) == (0, 2)
+    second, ready = version(3, 4)
+    assert (ready, usage(second)) == (1, 4)
+    third, ready = version()
+    assert (ready, usage(third)) == (0, None)
+    fourth, ready = version(6, 7)
+    assert (ready, usage(fourth)) == (0, 7)
+    assert usage(first) == 2
+
+
+def test_memory_of_what_was_asked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In companies and in entitlements of one."""
+    monkeypatch.setattr("schematic_core.rules.texts.MAX_ASKED", 2)
+    monkeypatch.setattr("schematic_core.rules.texts.MAX_PREPARED", 3)
+    engine = Engine()
+    keys = [f"key_{number}" for number in range(6)]
+    flags = [engine.put_flag(encoded(flag(key=key))) for key in keys]
+    rows = [{"feature_id": "f", "feature_key": key, "value_type": "boolean"} for key in keys]
+
+    for number in range(5):
+        owner = put_company(engine, id=f"co_{number}", entitlements=rows)
+        for key, asked in zip(keys, flags, strict=True):
+            entitlement = ask(engine, asked, owner)[0].entitlement
+            assert entitlement is not None
+            assert entitlement.feature_key == key
+
+    instance = engine._place().instance
+    assert instance is not None
+    noted = instance.texts._asked
+    assert len(noted) <= 2
+    assert {len(slots) for slots in noted.values()} == {3}
 
 
 def test_one_rule_tells_each_company_its_own_numbers() -> None:
