@@ -6,15 +6,19 @@ what is written after the change has a layout.
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from schematic_core.wire import dumps, loads
+from schematic_core.wire import loads
 
-__all__ = ["Layout", "Writer", "members_of"]
+__all__ = ["Layout", "Writer", "members_of", "write_value"]
 
 _MAX_SHAPES = 1024
+
+# As `wire.dumps` for what was read from JSON: it has no cycles and nothing to translate.
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 class Layout(NamedTuple):
@@ -30,15 +34,24 @@ class Layout(NamedTuple):
     sizes: array[int]
 
 
+def write_value(value: object) -> bytes:
+    """Write one value that was read from JSON.
+
+    Raises:
+        ValueError: a number was read as infinite.
+        RecursionError: it is nested too deeply.
+    """
+    return _encode(value).encode()
+
+
 def members_of(text: bytes, layout: Layout | None) -> dict[str, bytes]:
     """Give the text of each member's value.
 
     Raises:
-        ValueError: without a layout: a value has no JSON form, as a number read as infinite.
-        RecursionError: likewise, nested too deeply.
+        ValueError, RecursionError: without a layout, as `write_value`.
     """
     if layout is None:
-        return {name: dumps(value) for name, value in loads(text).items()}
+        return {name: write_value(value) for name, value in loads(text).items()}
     members = {}
     start = 0
     for (name, head), size in zip(layout.heads.items(), layout.sizes, strict=True):
@@ -63,6 +76,6 @@ class Writer:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()
             marks = (b"," if place else b"{" for place in range(len(names)))
-            heads = self._shapes[names] = {name: next(marks) + dumps(name) + b":" for name in names}
+            heads = self._shapes[names] = {name: next(marks) + write_value(name) + b":" for name in names}
         parts = [part for name, head in heads.items() for part in (head, members[name])]
         return b"".join((*parts, b"}")), Layout(heads, array("I", map(len, members.values())))

@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from schematic_core.datastream.changes import Change, Confirmed, Counted, Merged, Removed, Stored, refusal
-from schematic_core.datastream.document import Writer, members_of
+from schematic_core.datastream.document import Writer, members_of, write_value
 from schematic_core.datastream.entities import Entities
 from schematic_core.datastream.merge import count_usage, members_read, merge_company, merge_user
 from schematic_core.datastream.messages import Element, Message
 from schematic_core.datastream.versions import EntityVersion, Holder, Kind
 from schematic_core.errors import EngineError
 from schematic_core.keys import Pairs, pairs
-from schematic_core.wire import dumps, loads
+from schematic_core.wire import loads
 
 __all__ = ["EntityPreparation"]
 
@@ -180,7 +180,7 @@ def _members(
         made = change(read)
         for name, value in made.items():
             if name not in read or read[name] is not value:
-                members[name] = dumps(value)
+                members[name] = write_value(value)
     except (ValueError, RecursionError) as error:
         # What JSON cannot say, such as a number beyond all bounds, the engine would not take either.
         raise EngineError(f"the merged document cannot be written: {error}", code="unwritable") from error

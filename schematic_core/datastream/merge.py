@@ -90,12 +90,12 @@ def merge_company(company: Json, data: Json) -> Json:
     held = merged.get("credit_balances")
     if balances and (held is None or isinstance(held, dict)):
         merged["credit_balances"] = {**(held or {}), **balances}
-    values: dict[RowKey, int] = {}
+    counting: dict[RowKey, Any] = {}
     sent = data.get("metrics", ())
     if sent is None or isinstance(sent, list):
-        merged["metrics"], values = _upserted(company.get("metrics"), sent or [])
+        merged["metrics"], counting = _upserted(company.get("metrics"), sent or [])
     if "entitlements" not in data:
-        _derive(merged, balances, values)
+        _derive(merged, balances, counting)
     return merged
 
 
@@ -125,7 +125,7 @@ def count_usage(company: Mapping[str, Any], event: str, quantity: int, now: date
     metrics = company.get("metrics")
     if metrics is not None and not isinstance(metrics, list):
         return counted
-    values: dict[RowKey, int] = {}
+    counting: dict[RowKey, Json] = {}
     rows = [*(metrics or ()), *_rows_wanting(company, event, now)]
     if not rows:
         return counted
@@ -133,9 +133,9 @@ def count_usage(company: Mapping[str, Any], event: str, quantity: int, now: date
         if _is_counting(row, event, now):
             value = min(max(row["value"] + quantity, _SMALLEST), _LARGEST)
             rows[place] = {**row, "value": value}
-            values.setdefault(_row_key(row), value)  # the first of equal rows counts
+            counting.setdefault(_row_key(row), rows[place])  # the first of equal rows counts
     counted["metrics"] = rows
-    _derive(counted, {}, values)
+    _derive(counted, {}, counting)
     return counted
 
 
@@ -172,10 +172,10 @@ def _new_balances(data: Json) -> Json:
     return _entries(named)
 
 
-def _upserted(held: object, sent: list[Any]) -> tuple[list[Any], dict[RowKey, int]]:
+def _upserted(held: object, sent: list[Any]) -> tuple[list[Any], dict[RowKey, Any]]:
     """Put each row sent in the place of the first with its name, period and reset, which is the one that counts.
 
-    Gives the values of the rows that count as well, unless nothing was sent.
+    Gives the rows that count as well, unless nothing was sent.
     """
     rows = list(held) if isinstance(held, list) else []
     if not sent:
@@ -187,39 +187,53 @@ def _upserted(held: object, sent: list[Any]) -> tuple[list[Any], dict[RowKey, in
         if row is not None:
             place = places.setdefault(_row_key(row), len(rows))
             rows[place : place + 1] = [row]
-    return rows, _values({key: rows[place] for key, place in places.items()})
-
-
-def _values(rows: Mapping[RowKey, Any]) -> dict[RowKey, int]:
-    return {key: row["value"] for key, row in rows.items() if isinstance(row, dict) and _is_whole(row.get("value"))}
+    return rows, {key: rows[place] for key, place in places.items()}
 
 
 def _row_key(row: object) -> RowKey:
-    """Tell which row a metric is; what lacks one of the three texts is like no other."""
-    if isinstance(row, dict):
-        event, period, reset = row.get("event_subtype"), row.get("period"), row.get("month_reset")
-        if isinstance(event, str) and isinstance(period, str) and isinstance(reset, str):
-            return event, period, reset
+    """Tell which row a metric is."""
+    if not isinstance(row, dict):
+        return (object(),)
+    return _key(row.get("event_subtype"), row.get("period"), row.get("month_reset"))
+
+
+def _metric_of(entitlement: object) -> RowKey:
+    """Tell which metric an entitlement rests on; one that rests on none is like no metric."""
+    if not isinstance(entitlement, dict):
+        return (object(),)
+    period, reset = entitlement.get("metric_period"), entitlement.get("month_reset")
+    return _key(entitlement.get("event_name"), period or "all_time", reset or "first_of_month")
+
+
+def _key(event: object, period: object, reset: object) -> RowKey:
+    """Give the name of a metric; where one of the three is no text, it is like no other."""
+    if type(event) is type(period) is type(reset) is str:
+        return event, period, reset
     return (object(),)
 
 
-def _derive(company: Json, balances: Json, values: Mapping[RowKey, int]) -> None:
+def _derive(company: Json, balances: Json, counting: Mapping[RowKey, Any]) -> None:
     entitlements = company.get("entitlements")
-    if isinstance(entitlements, list) and (balances or values):
-        company["entitlements"] = [_derived(entitlement, balances, values) for entitlement in entitlements]
+    if not isinstance(entitlements, list) or not (balances or counting):
+        return
+    derived = [_derived(entitlement, balances, counting) for entitlement in entitlements]
+    if any(new is not old for new, old in zip(derived, entitlements, strict=True)):
+        company["entitlements"] = derived
 
 
-def _derived(entitlement: Any, balances: Json, values: Mapping[RowKey, int]) -> Any:
-    """Bring remaining credits and usage up to date; what is not named stays."""
+def _derived(entitlement: Any, balances: Json, counting: Mapping[RowKey, Any]) -> Any:
+    """Bring remaining credits and usage up to date; what is not named, or is so already, stays."""
     if not isinstance(entitlement, dict):
         return entitlement
     changes: Json = {}
-    credit, metric = entitlement.get("credit_id"), _metric_of(entitlement)
+    credit, row = entitlement.get("credit_id"), counting.get(_metric_of(entitlement))
     if isinstance(credit, str) and credit in balances:
         changes["credit_remaining"] = balances[credit]
-    if metric in values:
-        changes["usage"] = values[metric]
-    return {**entitlement, **changes} if changes else entitlement
+    if isinstance(row, dict) and _is_whole(row.get("value")):
+        changes["usage"] = row["value"]
+    if all(name in entitlement and entitlement[name] == value for name, value in changes.items()):
+        return entitlement
+    return {**entitlement, **changes}
 
 
 def _rows_wanting(company: Mapping[str, Any], event: str, now: datetime) -> list[Json]:
@@ -235,15 +249,6 @@ def _rows_wanting(company: Mapping[str, Any], event: str, now: datetime) -> list
             names = {"event_subtype": event, "period": key[1], "month_reset": key[2]}
             made.setdefault(key, {**owners, **names, "value": usage if _is_whole(usage) else 0})
     return list(made.values())
-
-
-def _metric_of(entitlement: object) -> RowKey:
-    """Tell which metric an entitlement rests on; one that rests on none is like no metric."""
-    if not isinstance(entitlement, dict):
-        return _row_key(None)
-    period, reset = entitlement.get("metric_period"), entitlement.get("month_reset")
-    row = {"event_subtype": entitlement.get("event_name"), "period": period or "all_time"}
-    return _row_key({**row, "month_reset": reset or "first_of_month"})
 
 
 def _is_counting(row: object, event: str, now: datetime) -> bool:

@@ -207,7 +207,7 @@ class Replica:
     def _apply_based(self, change: Merged | Counted) -> Applied:
         base, version = change.base, change.version
         entities = self._entities[base.kind]
-        if not entities.is_held(base):
+        if not entities.is_held(base) or base.generation != version.generation:  # a newer connection confirmed it
             return Applied(base.kind, is_applied=False)
         version.bumps = base.bumps
         pending = len(base.bumps)

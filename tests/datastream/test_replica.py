@@ -218,6 +218,18 @@ def test_a_partial_whose_base_was_replaced_is_prepared_again() -> None:
     assert len(holder.held) == 1
 
 
+def test_a_partial_of_the_connection_before_is_no_news_to_what_a_new_one_confirmed() -> None:
+    """It is older than the confirmation; preparing it again is what the caller does who knows better."""
+    replica = make()
+    receive(replica, "Company", "full", company("comp_1", {"id": "a"}))
+    late = prepared(replica, "Company", "partial", {"base_plan_id": "p"}, "comp_1")
+    replica.begin()
+    receive(replica, "Company", "full", company("comp_1", {"id": "a"}))
+
+    assert not replica.apply(late).is_applied
+    assert replica.is_confirmed(found(replica, id="a"), 0.0)
+
+
 def test_a_confirmation_of_what_was_replaced_is_prepared_again() -> None:
     """Between preparing and applying the entity may have been evicted, for one."""
     replica = make()

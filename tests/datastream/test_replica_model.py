@@ -6,11 +6,11 @@ import itertools
 import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from schematic_core.datastream.changes import Counted, Merged, Removed
 from schematic_core.datastream.lookups import fold
@@ -26,12 +26,14 @@ KEYS = [{name: value} for name in NAMES for value in VALUES]
 KEYS += [{"id": one, "slug": other} for one in VALUES for other in VALUES]
 ALL_PAIRS = [pairs(keys) for keys in KEYS]
 
+FLAG_MESSAGES = ("all", "full", "partial", "delete")
+
 kinds = st.sampled_from(["company", "company", "company", "user"])
 ids = st.sampled_from([f"id_{number}" for number in range(3)])
 keys = st.sampled_from([{}, *KEYS])
 asked = st.sampled_from(ALL_PAIRS)
-rows = st.lists(st.sampled_from(EVENTS).flatmap(lambda event: st.builds(metric, st.just(event), st.integers(0, 9))))
-unique_rows = rows.map(lambda found: list({row["event_subtype"]: row for row in found}.values()))
+places = st.integers(0, BOUND)
+unique_rows = st.sampled_from([[], [metric("export", 3)], [metric("export", 1), metric("import", 2)]])
 plans = st.lists(st.sampled_from(["p", "q"]), max_size=2)
 
 
@@ -127,6 +129,12 @@ class Model(RuleBasedStateMachine):
         self.stamps: list[Stamp] = []
         self.late: tuple[Merged | Counted | Removed, int] | None = None
 
+    @initialize(own=st.lists(keys, min_size=BOUND, max_size=BOUND), rows=unique_rows)
+    def hold_some(self, own: list[Json], rows: list[Json]) -> None:
+        """Begin with entities, so that most of what follows finds something."""
+        for number, one in enumerate(own):
+            self._full("company", company(f"id_{number}", one, plan_ids=[], metrics=rows))
+
     def send(self, kind: Kind, message_type: str, data: object, id_: str | None) -> Applied | None:
         return receive(self.replica, kind.capitalize(), message_type, data, id_)
 
@@ -152,9 +160,20 @@ class Model(RuleBasedStateMachine):
         else:
             side.put(id_, Entity(document, self.generation, text), is_full=True)
 
-    @rule(kind=kinds, id_=ids, keys=keys, plans=st.none() | plans, rows=st.none() | unique_rows, is_late=st.booleans())
-    def partial(
-        self, kind: Kind, id_: str, keys: Json, plans: list[str] | None, rows: list[Json] | None, is_late: bool
+    def at(self, kind: Kind, place: int) -> str:
+        """Give the id of an entity held, or one that nobody has."""
+        return [*self.sides[kind].entities, *["ghost"] * (BOUND + 1)][place]
+
+    @rule(kind=kinds, place=places, keys=keys, plans=st.none() | plans, rows=st.none() | unique_rows)
+    def partial(self, kind: Kind, place: int, keys: Json, plans: list[str] | None, rows: list[Json] | None) -> None:
+        self._partial(kind, self.at(kind, place), keys, plans, rows, is_late=False)
+
+    @rule(kind=kinds, place=places, keys=keys, rows=st.none() | unique_rows)
+    def late_partial(self, kind: Kind, place: int, keys: Json, rows: list[Json] | None) -> None:
+        self._partial(kind, self.at(kind, place), keys, [], rows, is_late=True)
+
+    def _partial(
+        self, kind: Kind, id_: str, keys: Json, plans: list[str] | None, rows: list[Json] | None, *, is_late: bool
     ) -> None:
         data: Json = {"keys": keys, "plan_ids": plans, **({"metrics": rows} if kind == "company" else {})}
         change = self.replica.prepare(message(kind.capitalize(), "partial", data, id_), 0.0)
@@ -189,7 +208,8 @@ class Model(RuleBasedStateMachine):
         kind, id_ = change.base.kind, change.base.id
         held = self.sides[kind].entities.get(id_)
         applied = self.replica.apply(change)
-        assert applied.is_applied == (held is not None and held.serial == serial)
+        is_same = held is not None and (held.serial, held.generation) == (serial, change.version.generation)
+        assert applied.is_applied == is_same
         if not applied.is_applied or held is None:
             return
         if isinstance(change, Merged):
@@ -199,14 +219,13 @@ class Model(RuleBasedStateMachine):
             document = json.loads(change.version.text)
             self.sides[kind].put(id_, Entity(document, held.generation, None, pending=pending), is_full=False)
 
-    @rule(kind=kinds, id_=ids, is_reduced=st.booleans())
-    def delete(self, kind: Kind, id_: str, is_reduced: bool) -> None:
-        self.send(kind, "delete", {"id": id_} if is_reduced else None, None if is_reduced else id_)
-        self.sides[kind].entities.pop(id_, None)
-
-    @rule(kind=kinds, id_=ids)
-    def refused(self, kind: Kind, id_: str) -> None:
-        self.send(kind, "full", {"id": id_, "refused": True}, id_)
+    @rule(kind=kinds, place=places, how=st.sampled_from(["reduced", "null", "refused"]))
+    def remove(self, kind: Kind, place: int, how: str) -> None:
+        id_ = self.at(kind, place)
+        if how == "refused":
+            self.send(kind, "full", {"id": id_, "refused": True}, id_)
+        else:
+            self.send(kind, "delete", {"id": id_} if how == "reduced" else None, None if how == "reduced" else id_)
         self.sides[kind].entities.pop(id_, None)
 
     @rule(kind=kinds, wanted=asked)
@@ -219,8 +238,9 @@ class Model(RuleBasedStateMachine):
             entity.is_used = True
             assert found.asked_as == wanted
 
-    @rule(kind=kinds, wanted=asked, id_=ids)
-    def bind(self, kind: Kind, wanted: Pairs, id_: str) -> None:
+    @rule(kind=kinds, wanted=asked, place=places)
+    def bind(self, kind: Kind, wanted: Pairs, place: int) -> None:
+        id_ = self.at(kind, place)
         self.replica.bind(kind, wanted, id_)
         side = self.sides[kind]
         side.missing.pop(wanted, None)
@@ -237,8 +257,15 @@ class Model(RuleBasedStateMachine):
             del side.entities[id_]
         side.note(side.missing, wanted, 10.0)
 
-    @rule(wanted=asked, event=st.sampled_from(EVENTS), quantity=st.integers(0, 3))
-    def bump(self, wanted: Pairs, event: str, quantity: int) -> None:
+    @rule(
+        place=places,
+        event=st.sampled_from(EVENTS),
+        quantity=st.integers(0, 3),
+        then=st.sampled_from(["nothing", "count", "count late"]),
+    )
+    def bump(self, place: int, event: str, quantity: int, then: str) -> None:
+        held = self.sides["company"].entities.get(self.at("company", place))
+        wanted = held.pairs if held is not None else pairs({"id": "ghost"})
         self.replica.bump(wanted, event, quantity)
         side = self.sides["company"]
         found = side.find(wanted)
@@ -246,9 +273,18 @@ class Model(RuleBasedStateMachine):
             entity = side.entities[found]
             if any(row["event_subtype"] == event for row in entity.document["metrics"]):
                 entity.pending.append((event, quantity))
+                version = self.replica._entities["company"].get(found)
+                assert version is not None
+                assert not version.stamp.is_current
+        if then != "nothing":
+            self._count(place, is_late=then == "count late")
 
-    @rule(id_=ids, is_late=st.booleans())
-    def count(self, id_: str, is_late: bool) -> None:
+    @rule(place=places)
+    def count(self, place: int) -> None:
+        self._count(place, is_late=False)
+
+    def _count(self, place: int, *, is_late: bool) -> None:
+        id_ = self.at("company", place)
         version = self.replica._entities["company"].get(id_)
         if version is None:
             return
@@ -268,38 +304,36 @@ class Model(RuleBasedStateMachine):
                 row["value"] += quantity if row["event_subtype"] == event else 0
         side.put(id_, Entity(document, held.generation, None), is_full=False)
 
-    @rule()
-    def begin(self) -> None:
+    @rule(is_new_connection=st.booleans())
+    def begin_or_list(self, is_new_connection: bool) -> None:
+        if not is_new_connection:
+            self._list()
+            return
         self.generation += 1
         assert self.replica.begin() == self.generation
         for side in self.sides.values():
             side.bound.clear()
             side.missing.clear()
 
-    @rule(kind=kinds)
-    def recent(self, kind: Kind) -> None:
+    def _list(self) -> None:
+        used = [entity for side in self.sides.values() for entity in side.entities.values() if entity.is_used]
         listed = self.replica.recent()
-        for each, side in self.sides.items():
-            used = [entity for entity in side.entities.values() if entity.is_used]
-            assert len([1 for one, _ in listed if one == each]) <= len(used)
-            for entity in used:
-                entity.is_used = False
+        assert len(listed) <= len(used)
+        assert all(not entity.pairs for entity in used) or listed
+        for entity in used:
+            entity.is_used = False
 
-    @rule(keys=st.lists(st.sampled_from("abc"), unique=True), default=st.booleans())
-    def all_flags(self, keys: list[str], default: bool) -> None:
-        sent = [flag(key, default_value=default) for key in keys]
-        receive_flags(self.replica, [{"key": "bad"}, *sent])
-        self.flags = {one["key"]: one for one in sent}
-
-    @rule(
-        key=st.sampled_from("abc"), message_type=st.sampled_from(["full", "partial", "delete"]), default=st.booleans()
-    )
-    def one_flag(self, key: str, message_type: Literal["full", "partial", "delete"], default: bool) -> None:
-        sent = flag(key, default_value=default)
-        receive(self.replica, "Flag", message_type, {"key": key} if message_type == "delete" else sent)
-        self.flags.pop(key, None)
-        if message_type != "delete":
-            self.flags[key] = sent
+    @rule(keys=st.lists(st.sampled_from("abc"), unique=True), default=st.booleans(), how=st.sampled_from(FLAG_MESSAGES))
+    def flag_message(self, keys: list[str], default: bool, how: str) -> None:
+        sent = {key: flag(key, default_value=default) for key in keys}
+        if how == "all":
+            receive_flags(self.replica, [{"key": "bad"}, *sent.values()])
+            self.flags = sent
+            return
+        for key, one in sent.items():
+            receive(self.replica, "Flag", how, {"key": key} if how == "delete" else one)
+            self.flags.pop(key, None)
+            self.flags.update({} if how == "delete" else {key: one})
 
     @invariant()
     def documents_agree(self) -> None:
@@ -352,5 +386,5 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(
-    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=90, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
