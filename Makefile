@@ -13,7 +13,7 @@ SHELL_TESTS := $(addprefix tests/api/test_,executors.py loops.py lookup.py resou
 	$(addprefix tests/events/test_,delivery.py losses.py processes.py races.py sender.py)
 PURE_TESTS := $(addprefix tests/,api binding cache checks datastream events webhooks \
 	$(addprefix server/test_,machines.py streams.py)) \
-	$(addprefix tests/test_,config.py errors.py finished.py keys.py timing.py values.py wire.py)
+	$(addprefix tests/test_,config.py config_datastream.py errors.py finished.py keys.py timing.py values.py wire.py)
 PACKAGES := schematic_core schematic_fastapi schematic_flask schematic_django
 
 .PHONY: help demo test coverage lint bench bench-once wasm wasm-check generate generate-check docs clean

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from schematic_core.values import CheckFlagOptions, CheckResult, Entitlement, EventUsage
+from schematic_core.values import CheckFlagOptions, CheckResult, Entitlement, EventUsage, Standing
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 
@@ -70,3 +70,17 @@ def test_an_answer_cannot_be_changed_and_can_be_sent_elsewhere() -> None:
 )
 def test_options_about_usage_make_a_preflight(options: CheckFlagOptions, is_preflight: bool) -> None:
     assert options.is_preflight is is_preflight
+
+
+def test_an_answer_of_the_stream_is_as_old_as_the_stream_s_silence() -> None:
+    """While the stream stands by it the age is zero, however long ago it was given; then it counts from the loss."""
+    standing = Standing()
+    result = CheckResult(value=True, reason="r", flag_key="f", source="stream", as_of=NOW, standing=standing)
+    assert (result.age, result.is_stale) == (0.0, False)
+
+    standing.until = datetime.now(timezone.utc) - timedelta(seconds=90)
+
+    assert 90.0 <= result.age < 3600.0
+    assert result.is_stale
+    assert "standing" not in result.to_dict()
+    assert pickle.loads(pickle.dumps(result)) == result

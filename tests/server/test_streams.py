@@ -640,3 +640,11 @@ def test_the_snapshot_is_the_answer_to_a_request_for_flags(world: World) -> None
     subscriber = world.subscriber()
 
     assert world.ask(subscriber, "Flags") == [json.loads(world.streams.snapshot())]
+
+
+def test_a_log_keeps_nothing_of_a_topic_that_nobody_began() -> None:
+    """Nor can anything be replayed of it."""
+    log = ReplayLog(1000, 5)
+    log.add("company", "frame")
+
+    assert log.since("company", log.next_id(1001)) is None
