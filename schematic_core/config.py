@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -129,7 +129,7 @@ class Settings:
     serve_stale: float = 3600.0
     not_found_ttl: float = 10.0
     use_datastream: bool = False
-    datastream: DataStreamConfig
+    datastream: DataStreamConfig = field(default_factory=DataStreamConfig)
     stale_after: float = 30.0
     max_entities: int = 10_000
     environment_file: str | None = None
@@ -246,7 +246,7 @@ def _check(chosen: dict[str, Any], labels: Mapping[str, str]) -> Settings:
     clients = [name for name in ("http_client", "httpx_client") if name in chosen]
     if len(clients) > 1:
         raise ConfigurationError("http_client and httpx_client are the same setting; give one of them")
-    values: dict[str, Any] = {"flag_defaults": {}, "headers": {}, "datastream": DataStreamConfig()}
+    values: dict[str, Any] = {"flag_defaults": {}, "headers": {}}
     known = {f.name for f in fields(Settings)}
     for name in known.intersection(chosen):
         values[name] = check(name, labels.get(name, name), chosen[name])
