@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from schematic_core.config_checks import check, url
 from schematic_core.config_datastream import DataStreamConfig
@@ -103,6 +103,20 @@ class ClientOptions(TypedDict, total=False):
     """Let the client's ``sent_at`` be the effective time of every event (False)."""
     on_error: Callable[[Exception], None] | None
     """Called in the background when events are lost; whatever it raises is logged."""
+    event_endpoint: Literal["capture", "rest"] | None
+    """``"rest"`` sends events to ``/event-batch`` of the HTTP API, ``"capture"`` to ``/batch`` of the capture host."""
+    event_delivery: Literal["background", "immediate"] | None
+    """``"immediate"`` sends before ``track`` returns, for scripts and functions that end soon (``"background"``)."""
+    event_send_timeout: float | timedelta | None
+    """Seconds that ``track`` may take with immediate delivery (3)."""
+    event_spool: str | PathLike[str] | None
+    """File that keeps ``track`` and ``identify`` until they are acknowledged, whatever becomes of the process."""
+    event_sent_at: bool | None
+    """Date every event with ``sent_at`` (True)."""
+    flag_check_events: Literal["all", "distinct", "none"] | None
+    """Which checks answered here are reported: all of them, each different one once per period, or none (``"all"``)."""
+    before_send: Callable[[dict[str, Any]], dict[str, Any] | None] | None
+    """Called with each event before it is sent; may change it, or give None to drop it. It is never called by ``track``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +153,12 @@ class Settings:
     event_max_age: float = 82_800.0
     trusted_client_clock: bool = False
     on_error: Callable[[Exception], None] | None = None
+    event_delivery: str = "background"
+    event_send_timeout: float = 3.0
+    event_spool: str | None = None
+    event_sent_at: bool = True
+    flag_check_events: str = "all"
+    before_send: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None
 
     @property
     def event_refusal(self) -> str | None:
@@ -258,15 +278,23 @@ def _check(chosen: dict[str, Any], labels: Mapping[str, str]) -> Settings:
         raise ConfigurationError(
             "api_key is missing; pass it, set SCHEMATIC_API_KEY, or say offline=True to run without the service"
         )
+    if values.get("trusted_client_clock") and not values.get("event_sent_at", True):
+        raise ConfigurationError("trusted_client_clock needs the time of events; leave event_sent_at on")
+    capture_url = chosen.get("event_capture_url")
+    if capture_url is not None:
+        capture_url = url(labels.get("event_capture_url", "event_capture_url"), capture_url)
+    endpoint = check("event_endpoint", "event_endpoint", chosen.get("event_endpoint"))
     values["event_url"], values["event_form"] = _event_target(
-        values.get("base_url"), labels.get("event_capture_url", "event_capture_url"), chosen.get("event_capture_url")
+        values.get("base_url", DEFAULT_BASE_URL), capture_url, endpoint
     )
     return Settings(**values)
 
 
-def _event_target(base_url: str | None, label: str, capture_url: object) -> tuple[str, str]:
-    if capture_url is not None:
-        return url(label, capture_url) + "/batch", "capture"
-    if base_url is None or base_url == DEFAULT_BASE_URL:
-        return DEFAULT_CAPTURE_URL + "/batch", "capture"
-    return base_url + "/event-batch", "rest"
+def _event_target(base_url: str, capture_url: str | None, endpoint: object) -> tuple[str, str]:
+    """Give address and form of event batches; events never leave the host that was named, if one was."""
+    is_own = base_url != DEFAULT_BASE_URL
+    if endpoint is None:
+        endpoint = "rest" if capture_url is None and is_own else "capture"
+    if endpoint == "rest":
+        return (capture_url or base_url) + "/event-batch", "rest"
+    return (capture_url or (base_url if is_own else DEFAULT_CAPTURE_URL)) + "/batch", "capture"

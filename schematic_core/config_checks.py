@@ -156,6 +156,21 @@ def _path(name: str, value: object) -> str:
     return path
 
 
+def _own_file(name: str, value: object) -> str:
+    import os
+
+    return os.path.abspath(_path(name, value))  # noqa: PTH100 - a daemon changes its directory later, and pathlib takes 10 ms
+
+
+def _one_of(*words: str) -> Callable[[str, object], object]:
+    def choose(name: str, value: object) -> object:
+        if value is not None and value not in words:
+            raise ConfigurationError(f"{name} must be {' or '.join(map(repr, words))}, not {value!r}")
+        return value
+
+    return choose
+
+
 def _logger(name: str, value: object) -> object:
     if not all(callable(getattr(value, method, None)) for method in ("debug", "warning", "isEnabledFor")):
         raise ConfigurationError(f"{name} must be a logging.Logger, not {type(value).__name__}")
@@ -189,5 +204,12 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "event_max_age": _positive_seconds,
     "trusted_client_clock": _switch,
     "on_error": _function,
+    "event_endpoint": _one_of("capture", "rest"),
+    "event_delivery": _one_of("background", "immediate"),
+    "event_send_timeout": _positive_seconds,
+    "event_spool": _own_file,
+    "event_sent_at": _switch,
+    "flag_check_events": _one_of("all", "distinct", "none"),
+    "before_send": _function,
     "logger": _logger,
 }

@@ -215,14 +215,19 @@ class TrackOptions:
         idempotency_key: repeats with the same key are dropped by the service for 24 hours; made for you when absent.
         sent_at: when it happened (aware); now when absent. Without ``trusted_client_clock`` the service dates usage by
             the receipt all the same.
-        trusted_client_clock: let ``sent_at`` be the effective time (needs a secret key).
-        backfill: import of the past, without billing effects (needs a secret key and ``sent_at``).
+        trusted_client_clock: let ``sent_at`` be the effective time (needs a secret key); the client's setting otherwise.
+        backfill: import of the past, without billing effects (needs a secret key and ``sent_at``); implies
+            ``trusted_client_clock``.
+        lease_id: the credit lease that this usage settles; with it ``reservation_id`` is not sent.
+        reservation_id: the credit reservation that this usage settles.
     """
 
     idempotency_key: str | None = None
     sent_at: datetime | None = None
     trusted_client_clock: bool | None = None
     backfill: bool | None = None
+    lease_id: str | None = None
+    reservation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +235,16 @@ class IdentifyOptions:
     """Options of one ``identify``.
 
     Args:
-        idempotency_key: repeats with the same key are dropped by the service for 24 hours.
+        idempotency_key: repeats with the same key are dropped by the service for 24 hours; made for you when absent.
+        prewarm: with DataStream, ask the stream for the user and the company once the service has acknowledged them, so
+            that their next check is answered here; means nothing otherwise.
+        sent_at: as for `TrackOptions`.
+        trusted_client_clock: as for `TrackOptions`.
+        backfill: as for `TrackOptions`.
     """
 
     idempotency_key: str | None = None
+    prewarm: bool | None = None
+    sent_at: datetime | None = None
+    trusted_client_clock: bool | None = None
+    backfill: bool | None = None

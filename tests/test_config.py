@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -51,6 +52,41 @@ def test_events_go_to_the_capture_host_or_else_to_the_given_service() -> None:
     assert target() == ("https://c.schematichq.com/batch", "capture")
     assert target(base_url="http://h/api/") == ("http://h/api/event-batch", "rest")
     assert target(base_url="http://h", event_capture_url="http://c/") == ("http://c/batch", "capture")
+
+
+def test_the_form_of_events_may_be_chosen_and_never_leads_to_a_host_that_was_not_named() -> None:
+    def target(**options: Unpack[ClientOptions]) -> tuple[str, str]:
+        settings = resolve("k", options, environment={})
+        return settings.event_url, settings.event_form
+
+    assert target(event_endpoint="rest") == ("https://api.schematichq.com/event-batch", "rest")
+    assert target(event_endpoint="rest", base_url="http://h") == ("http://h/event-batch", "rest")
+    assert target(event_endpoint="rest", event_capture_url="http://c/") == ("http://c/event-batch", "rest")
+    assert target(event_endpoint="capture") == ("https://c.schematichq.com/batch", "capture")
+    assert target(event_endpoint="capture", base_url="http://h") == ("http://h/batch", "capture")
+    assert target(event_endpoint="capture", base_url="http://h", event_capture_url="http://c") == (
+        "http://c/batch",
+        "capture",
+    )
+
+
+def test_delivery_of_events_is_set_by_plain_words() -> None:
+    settings = resolve(
+        "k",
+        {
+            "event_delivery": "immediate",
+            "event_send_timeout": dt.timedelta(seconds=1),
+            "event_spool": "events.spool",
+            "event_sent_at": False,
+            "flag_check_events": "distinct",
+            "before_send": dict,
+        },
+        environment={},
+    )
+
+    assert (settings.event_delivery, settings.event_send_timeout) == ("immediate", 1.0)
+    assert settings.event_spool == str(Path("events.spool").resolve())
+    assert (settings.event_sent_at, settings.flag_check_events, settings.before_send) == (False, "distinct", dict)
 
 
 def test_durations_may_be_timedeltas() -> None:
@@ -110,6 +146,13 @@ def test_the_vendor_s_name_for_the_http_client_works() -> None:
         ({"cache_providers": [object()]}, "cache_providers"),
         ({"event_http_client": "client"}, "event_http_client"),
         ({"on_error": 5}, "on_error"),
+        ({"event_endpoint": "batch"}, "event_endpoint"),
+        ({"event_delivery": "sync"}, "event_delivery"),
+        ({"event_send_timeout": 0}, "event_send_timeout"),
+        ({"event_spool": 5}, "event_spool"),
+        ({"flag_check_events": "some"}, "flag_check_events"),
+        ({"before_send": "hook"}, "before_send"),
+        ({"trusted_client_clock": True, "event_sent_at": False}, "trusted_client_clock needs"),
         ({"http_client": "client"}, "http_client"),
         ({"timeout": -(10**400)}, "timeout"),
         ({"headers": {"x": "two\nlines"}}, "headers.*x"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Union
 
 from schematic_core.events.intake import Unfit, check_track_options
-from schematic_core.events.values import FlagCheckRecord, IdentifyRecord, Record, TrackRecord
+from schematic_core.events.values import FlagCheckRecord, IdentifyRecord, TrackRecord
 from schematic_core.values import CheckResult
 from schematic_core.wire import format_instant
 
-__all__ = ["Codec", "assemble"]
+__all__ = ["Codec", "assemble", "plain_event"]
+
+Written = Union[TrackRecord, IdentifyRecord, FlagCheckRecord]
 
 _CHECK_MEMBERS = ("flag_id", "rule_id", "company_id", "user_id", "error")
 _MAX_CHECKS = 1000
@@ -27,25 +29,30 @@ class Codec:
         api_key: repeated in every event of the capture form.
         token: unique to this process and client; with the number it makes the idempotency key.
         trusted_client_clock: said of every event whose own options do not say otherwise.
+        dates: whether events carry ``sent_at`` when nothing else needs it.
+
+    Safe to share between threads, but for flag checks, which one thread at a time may write.
 
     Source: `events.md` section 2 and ``EventBody*`` of the HTTP API.
     """
 
-    __slots__ = ("_checks", "_heads", "_second", "_second_text", "_token", "_trusted")
+    __slots__ = ("_checks", "_dates", "_heads", "_second", "_token", "_trusted")
 
-    def __init__(self, *, form: str, api_key: str, token: str, trusted_client_clock: bool = False) -> None:
+    def __init__(
+        self, *, form: str, api_key: str, token: str, trusted_client_clock: bool = False, dates: bool = True
+    ) -> None:
         head = '{"event_type":' if form == "rest" else '{"api_key":' + _write(api_key) + ',"type":'
         self._heads = {kind: f'{head}"{kind}","body":' for kind in ("track", "identify", "flag_check")}
         self._token = token
         self._trusted = trusted_client_clock
         self._checks: dict[tuple[int, int, int, bool], tuple[FlagCheckRecord, str]] = {}
-        self._second = -1
-        self._second_text = ""
+        self._dates = dates
+        self._second = (-1, "")  # one tuple, since threads share it
 
     def __repr__(self) -> str:
         return f"Codec(token={self._token!r})"
 
-    def encode(self, record: Record) -> tuple[bytes, list[str]]:
+    def encode(self, record: Written) -> tuple[bytes, list[str]]:
         """Write one event.
 
         Returns:
@@ -54,8 +61,13 @@ class Codec:
         Raises:
             Unfit: its options are filled wrongly, or the rest of it cannot be written either, e.g. a vast quantity.
         """
+        tail, unfit = self.tail(record)
+        return self.whole(record[0], tail), unfit
+
+    def tail(self, record: Written) -> tuple[str, list[str]]:
+        """Write one event from its body on: without its type, and without the API key. See `encode`."""
         if record[0] == "flag_check":
-            return f"{self._check(record)}{self._envelope(record)}}}".encode("ascii"), []
+            return f"{self._check(record)}{self._envelope(record)}}}", []
         body = _track(record) if record[0] == "track" else _identify(record)
         unfit: list[str] = []
         try:
@@ -66,7 +78,35 @@ class Codec:
                 text = _write(body)
             except (ValueError, TypeError, RecursionError) as fault:
                 raise Unfit(f"{record[0]} holds a value that JSON cannot carry") from fault
-        return f"{self._heads[record[0]]}{text}{self._envelope(record)}}}".encode("ascii"), unfit
+        return f"{text}{self._envelope(record)}}}", unfit
+
+    def whole(self, kind: str, tail: str) -> bytes:
+        """Give the event whose tail this is."""
+        return (self._heads[kind] + tail).encode("ascii")
+
+    def rewritten(self, kind: str, tail: str, change: Callable[[dict[str, Any]], Any]) -> bytes | None:
+        """Give the event as ``change`` wants it; it gets and gives ``{"type": ..., "body": {...}, "sent_at": ...}``.
+
+        An idempotency key that it takes out is put back: without one, a repeat would be billed twice.
+
+        Returns:
+            Its JSON; None when ``change`` gives None.
+
+        Raises:
+            TypeError, ValueError, RecursionError: what it gave is no event.
+        """
+        event = plain_event(kind, tail)
+        key = event.get("idempotency_key")
+        given = change(event)
+        if given is None:
+            return None
+        if not isinstance(given, dict) or given.get("type") != kind or not isinstance(given.get("body"), dict):
+            raise TypeError(f"before_send must give the {kind} event or None")
+        changed = {name: value for name, value in given.items() if name not in ("type", "body", "api_key")}
+        if key is not None:
+            changed["idempotency_key"] = changed.get("idempotency_key") or key
+        envelope = _write(changed)[1:-1]
+        return self.whole(kind, f"{_write(given['body'])}{envelope and ','}{envelope}}}")
 
     def _check(self, record: FlagCheckRecord) -> str:
         """Write the event up to its envelope. An answer that is remembered comes again and again as the same objects."""
@@ -75,34 +115,47 @@ class Codec:
         if written is None:
             if len(self._checks) >= _MAX_CHECKS:
                 self._checks.clear()
-            text = f"{self._heads['flag_check']}{_write(_flag_check(record))}"
+            text = _write(_flag_check(record))
             written = self._checks[objects] = (record, text)  # the record keeps its objects, and thus their ids, alive
         return written[1]
 
-    def _envelope(self, record: Record) -> str:
+    def _envelope(self, record: Written) -> str:
         if record[0] == "flag_check":
-            return f',"sent_at":"{self._instant(record[2])}"'
+            return f',"sent_at":"{self._instant(record[2])}"' if self._dates else ""
         options = record[-1]
         if options is None:
+            if not self._dates:
+                return f',"idempotency_key":"{self._token}-{record[1]}"'
             trusted = ',"trusted_client_clock":true' if self._trusted else ""
             return f',"idempotency_key":"{self._token}-{record[1]}","sent_at":"{self._instant(record[2])}"{trusted}'
-        key = options.idempotency_key or f"{self._token}-{record[1]}"  # blank text says as little as None
+        said = check_track_options(options) if record[0] == "track" else options
+        key = said.idempotency_key or f"{self._token}-{record[1]}"  # blank text says as little as None
+        trusts = self._trusted if said.trusted_client_clock is None else said.trusted_client_clock
+        trusts = trusts or bool(said.backfill)
         members: dict[str, object] = {"idempotency_key": key}
-        sent_at, trusted_clock = None, None
-        if record[0] == "track" and record[8] is not None:
-            said = check_track_options(record[8])
-            sent_at, trusted_clock = said.sent_at, said.trusted_client_clock
+        if said.sent_at is not None:
+            members["sent_at"] = format_instant(said.sent_at)
+        elif self._dates or trusts:
+            members["sent_at"] = self._instant(record[2])
+        if trusts or said.trusted_client_clock is not None:
+            members["trusted_client_clock"] = trusts
+        if said.backfill is not None:
             members["backfill"] = said.backfill
-        members["sent_at"] = self._instant(record[2]) if sent_at is None else format_instant(sent_at)
-        members["trusted_client_clock"] = (self._trusted or None) if trusted_clock is None else trusted_clock
-        return "," + _write({name: value for name, value in members.items() if value is not None})[1:-1]
+        return "," + _write(members)[1:-1]
 
     def _instant(self, epoch: float) -> str:
         second = int(epoch)
-        if second != self._second:  # writing it costs as much as the rest of the event, and most share their second
-            self._second = second
-            self._second_text = datetime.fromtimestamp(second, timezone.utc).isoformat()[:-6]
-        return f"{self._second_text}.{int((epoch - second) * 1000):03d}Z"
+        known, text = self._second
+        if second != known:  # writing it costs as much as the rest of the event, and most share their second
+            text = datetime.fromtimestamp(second, timezone.utc).isoformat()[:-6]
+            self._second = (second, text)
+        return f"{text}.{int((epoch - second) * 1000):03d}Z"
+
+
+def plain_event(kind: str, tail: str) -> dict[str, Any]:
+    """Read an event back from its `Codec.tail`."""
+    event: dict[str, Any] = json.loads(f'{{"type":"{kind}","body":{tail}')
+    return event
 
 
 def assemble(events: Iterable[bytes]) -> bytes:
@@ -111,7 +164,7 @@ def assemble(events: Iterable[bytes]) -> bytes:
 
 
 def _track(record: TrackRecord) -> dict[str, Any]:
-    _, _, _, event, company, user, traits, quantity, _ = record
+    _, _, _, event, company, user, traits, quantity, options = record
     body: dict[str, Any] = {"event": event}
     if company:
         body["company"] = company
@@ -121,6 +174,10 @@ def _track(record: TrackRecord) -> dict[str, Any]:
         body["traits"] = traits
     if quantity is not None:
         body["quantity"] = quantity
+    if options is not None and options.lease_id:
+        body["lease_id"] = options.lease_id
+    elif options is not None and options.reservation_id:
+        body["reservation_id"] = options.reservation_id
     return body
 
 

@@ -54,7 +54,8 @@ def check_identify_options(options: object) -> IdentifyOptions | None:
         return None
     if not isinstance(options, IdentifyOptions):
         raise Unfit(f"options must be IdentifyOptions, not {_kind(options)}")
-    copy_text("idempotency_key", options.idempotency_key)
+    _check_switch("prewarm", options.prewarm)
+    _check_envelope(options)
     return options
 
 
@@ -137,13 +138,27 @@ def check_track_options(options: object) -> TrackOptions:
     """
     if not isinstance(options, TrackOptions):
         raise Unfit(f"options must be TrackOptions, not {_kind(options)}")
+    copy_text("lease_id", options.lease_id)
+    copy_text("reservation_id", options.reservation_id)
+    _check_envelope(options)
+    return options
+
+
+def _check_envelope(options: TrackOptions | IdentifyOptions) -> None:
     copy_text("idempotency_key", options.idempotency_key)
     if options.sent_at is not None and not isinstance(options.sent_at, datetime):
         raise Unfit(f"sent_at must be a datetime, not {_kind(options.sent_at)}")
-    for name, switch in (("trusted_client_clock", options.trusted_client_clock), ("backfill", options.backfill)):
-        if switch is not None and not isinstance(switch, bool):
-            raise Unfit(f"{name} must be True or False, not {_kind(switch)}")
-    return options
+    _check_switch("trusted_client_clock", options.trusted_client_clock)
+    _check_switch("backfill", options.backfill)
+    if options.backfill and options.sent_at is None:
+        raise Unfit("backfill needs sent_at, the time at which it happened")
+    if options.backfill and options.trusted_client_clock is False:
+        raise Unfit("backfill needs a trusted client clock; leave trusted_client_clock out")
+
+
+def _check_switch(name: str, switch: object) -> None:
+    if switch is not None and not isinstance(switch, bool):
+        raise Unfit(f"{name} must be True or False, not {_kind(switch)}")
 
 
 def _whole(quantity: object) -> int | None:

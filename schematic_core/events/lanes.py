@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from schematic_core.events.values import Entry, Record
 
@@ -112,22 +112,28 @@ class Lanes:
         self.ready_bytes -= sum(len(entry.data) for entry in entries)
         return entries
 
-    def drop_oldest(self, *, ready_only: bool = False) -> bool:
+    def drop_oldest(self, *, ready_only: bool = False) -> tuple[Entry | Record, bool]:
         """Drop the oldest flag check, or else the oldest usage event.
 
         Args:
             ready_only: consider serialised events only; there must be some, as there must be any without it.
 
         Returns:
-            Whether it was a flag check.
+            The event, and whether it was a flag check.
         """
         is_check = bool(self._checks.ready if ready_only else self._checks)
         lane = self._checks if is_check else self._usage
-        if lane.ready:
-            self.ready_bytes -= len(lane.ready.popleft().data)
-        else:
-            lane.raw.popleft()
-        return is_check
+        if not lane.ready:
+            return lane.raw.popleft(), is_check
+        entry = lane.ready.popleft()
+        self.ready_bytes -= len(entry.data)
+        return entry, is_check
+
+    def all(self) -> Iterator[Entry | Record]:
+        """Give every event."""
+        for lane in (self._usage, self._checks):
+            yield from lane.ready
+            yield from lane.raw
 
     def _lane(self, kind: str) -> _Lane:
         return self._checks if kind == "flag_check" else self._usage

@@ -17,10 +17,10 @@ After trouble nothing is sent before ``not_before``; events go on being pushed a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from schematic_core.events.lanes import Lanes
+from schematic_core.events.tally import Tally
 from schematic_core.events.values import (
     Batch,
     Done,
@@ -80,12 +80,7 @@ class EventQueue:
         self._deadline: float | None = None
         self._is_given_up = False
         self._is_done = False
-        self._left = 0
-        self._queued = 0
-        self._sent = 0
-        self._retried = 0
-        self._dropped: dict[str, int] = {}
-        self._notices: list[Notice] = []
+        self._tally = Tally()
 
     # -- what callers see
 
@@ -97,7 +92,12 @@ class EventQueue:
     @property
     def left(self) -> int:
         """Events given up when the queue was closed."""
-        return self._left
+        return self._tally.left
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether the last request failed, so that the next is a matter of time."""
+        return self._trouble is not None
 
     @property
     def appetite(self) -> int:
@@ -118,12 +118,12 @@ class EventQueue:
 
     def counts(self) -> EventCounts:
         """Give the counters as they are now."""
-        return EventCounts(self._queued, self.count, self._sent, self._retried, MappingProxyType(dict(self._dropped)))
+        return self._tally.counts(self.count)
 
     def remaining(self, target: float) -> int:
         """Count the events below number ``target`` that are neither delivered nor lost."""
         if self._is_done:
-            return self._left
+            return self.left
         hand = (r[1] < target for r in self._encoding)
         batches = (entry.number < target for batch in self._in_hand() for entry in batch.entries)
         return self._lanes.before(target) + sum(hand) + sum(batches)
@@ -147,7 +147,7 @@ class EventQueue:
         for record in records:
             self._lanes.add(record)
             self._newest = max(self._newest, record[1])
-            self._queued += 1
+            self._tally.queued += 1
         if self._is_done:  # a caller was on its way while the queue was closed
             self._end()
         else:
@@ -197,9 +197,17 @@ class EventQueue:
         self._waits_until = rested_at if not self.count and now < rested_at else self._wake_at()
         return Wait(self._waits_until)
 
-    def store(self, entries: Sequence[Entry]) -> None:
-        """Take the serialised form of what `Encode` gave; records left out count as unserialisable."""
-        self._drop("unserialisable", len(self._encoding) - len(entries))
+    def store(self, entries: Sequence[Entry], withheld: Collection[int] = ()) -> None:
+        """Take the serialised form of what `Encode` gave; records left out count as unserialisable.
+
+        Args:
+            entries: in the order of their records.
+            withheld: numbers of records left out because the user's hook wants them dropped.
+        """
+        written = {entry.number for entry in entries}
+        left_out = [record for record in self._encoding if record[1] not in written]
+        self._tally.drop("before_send", [record for record in left_out if record[1] in withheld])
+        self._tally.drop("unserialisable", [record for record in left_out if record[1] not in withheld])
         self._encoding = []
         for entry in entries:
             self._lanes.add_ready(entry)
@@ -225,13 +233,16 @@ class EventQueue:
         if len(batch.entries) > 1:
             self._split(batch, outcome)
         else:
-            self._lose("rejected", 1, outcome)
+            self._tally.lose("rejected", batch.entries, outcome)
         return None
 
     def take_notices(self) -> list[Notice]:
         """Give what has to be reported since the last call, oldest first; mostly nothing."""
-        notices, self._notices = self._notices, []
-        return notices
+        return self._tally.take_notices()
+
+    def take_finished(self) -> list[int]:
+        """Give the numbers of events that the spool need not keep any more, since the last call."""
+        return self._tally.take_finished()
 
     # -- rounds and batches
 
@@ -262,14 +273,17 @@ class EventQueue:
             entries: Sequence[Entry] = self._parts.pop().entries
         else:
             entries = self._lanes.take_ready(self._max_batch, self._max_batch_bytes)
+        expired = [entry for entry in entries if now - entry.since >= self._limits.max_age]
+        if expired:
+            self._tally.lose("expired", expired)
         fresh = [entry for entry in entries if now - entry.since < self._limits.max_age]
-        if len(fresh) < len(entries):
-            self._lose("expired", len(entries) - len(fresh))
         if not fresh:
             return None
         if self._attempt:
-            self._retried += len(fresh)
-        self._flying = Batch(tuple(fresh), part=is_part, last=self._deadline is not None)
+            self._tally.retried += len(fresh)
+        untried = tuple(entry.number for entry in fresh if entry.since == math.inf)
+        tried = tuple(entry._replace(since=now) if entry.since == math.inf else entry for entry in fresh)
+        self._flying = Batch(tried, part=is_part, last=self._deadline is not None, untried=untried)
         return self._flying
 
     def _wake_at(self) -> float | None:
@@ -282,10 +296,10 @@ class EventQueue:
     # -- outcomes
 
     def _acknowledge(self, batch: Batch) -> None:
-        self._sent += len(batch.entries)
+        self._tally.acknowledge(batch.entries)
         if self._trouble is not None:
             self._trouble = None
-            self._notices.append(Notice("recovered"))
+            self._tally.note(Notice("recovered"))
         if (
             self._is_overflowing
             and self.count <= self._limits.max_events // 2
@@ -298,7 +312,7 @@ class EventQueue:
         kind: NoticeKind = "refused" if outcome.kind == "refused" else "trouble"
         if self._trouble != kind:
             self._trouble = kind
-            self._notices.append(Notice(kind, outcome=outcome))
+            self._tally.note(Notice(kind, outcome=outcome))
         if batch.last:
             self._is_given_up = True
             return
@@ -333,37 +347,24 @@ class EventQueue:
             # A flood of checks would come back for every single one; a hundredth of the room lets it pass a hundred at a time.
             spare = self._limits.max_events // 100
             for _ in range(min(excess + spare, self._lanes.checks)):
-                self._count_overflow(is_check=self._lanes.drop_oldest())
+                self._count_overflow(*self._lanes.drop_oldest())
         while self.count > self._limits.max_events and self._lanes:
-            self._count_overflow(is_check=self._lanes.drop_oldest())
+            self._count_overflow(*self._lanes.drop_oldest())
         while self._bytes > self._limits.max_bytes and self._lanes.ready:
-            self._count_overflow(is_check=self._lanes.drop_oldest(ready_only=True))
+            self._count_overflow(*self._lanes.drop_oldest(ready_only=True))
 
-    def _count_overflow(self, *, is_check: bool) -> None:
-        if is_check:
-            self._drop("overflow_flag_check", 1)
-            return
-        self._drop("overflow", 1)
-        if not self._is_overflowing:
+    def _count_overflow(self, event: Entry | Record, is_check: bool) -> None:  # noqa: FBT001 - as `drop_oldest` gives it
+        self._tally.drop("overflow_flag_check" if is_check else "overflow", [event])
+        if not is_check and not self._is_overflowing:
             self._is_overflowing = True
-            self._notices.append(Notice("overflow", 1))
+            self._tally.note(Notice("overflow", 1))
 
     def _end(self) -> Done:
         self._is_done = True
-        count = self.count
-        if count:
-            self._left += count
-            self._lose("undelivered", count)
+        in_hand = (entry for batch in self._in_hand() for entry in batch.entries)
+        self._tally.give_up([*in_hand, *self._encoding, *self._lanes.all()])
         self._lanes, self._encoding, self._parts, self._flying = Lanes(), [], [], None
         return Done()
-
-    def _lose(self, reason: NoticeKind, events: int, outcome: Outcome | None = None) -> None:
-        self._drop(reason, events)
-        self._notices.append(Notice(reason, events, outcome))
-
-    def _drop(self, reason: str, events: int) -> None:
-        if events:
-            self._dropped[reason] = self._dropped.get(reason, 0) + events
 
     def _in_hand(self) -> list[Batch]:
         return [*self._parts, self._flying] if self._flying is not None else self._parts

@@ -42,7 +42,7 @@ def track(  # noqa: C901, D417, PLR0912 - one flat path for speed; self is the c
         Whether it was queued; False when closed or offline, or when an argument is wrong (logged once per place).
     """
     worker = self._worker
-    if worker.refusing is not None and worker.on_tracked is None:
+    if worker.refusal is not None and worker.on_tracked is None:
         return worker.refuse()
     # Flat, since a call costs a tenth of the whole.
     try:
@@ -71,7 +71,7 @@ def track(  # noqa: C901, D417, PLR0912 - one flat path for speed; self is the c
         return worker.reject(fault)
     if worker.on_tracked is not None:
         worker.on_tracked(company, event, quantity)  # type: ignore[arg-type]  # as below
-        if worker.refusing is not None:
+        if worker.refusal is not None:
             return worker.refuse()
     inbox = worker.inbox
     inbox.append(("track", next(worker.numbers), now, event, company, user, traits, quantity, options))  # type: ignore[arg-type]  # the loops above narrowed the keys
@@ -93,12 +93,12 @@ def record_check(
         is_preflight: whether the check asked about usage that had not happened yet.
 
     Returns:
-        Whether it was queued.
+        Whether it was queued; False also when the settings want none.
     """
     if worker.refusing is not None:
-        return worker.refuse()
+        return worker.refusal is not None and worker.refuse()
     inbox = worker.inbox
     inbox.append(("flag_check", next(worker.numbers), worker.wall(), result, company, user, is_preflight))
     if len(inbox) >= worker.notice:
-        worker.noticed()
+        worker.noticed(is_check=True)
     return True

@@ -18,6 +18,7 @@ _WORDS: dict[NoticeKind, tuple[int, str]] = {
     "trouble": (logging.WARNING, "events cannot be delivered at present (%s); they are kept and sent again"),
     "refused": (logging.WARNING, "the service refuses events (%s); check the API key and the address of events"),
     "recovered": (logging.INFO, "events are delivered again%s"),
+    "kept": (logging.WARNING, "events were not delivered; the spool keeps them for the next process%s"),
     "overflow": (logging.ERROR, "the event queue is full, the oldest events are being lost%s"),
     "expired": (logging.ERROR, "events are lost: too old after a long time without delivery%s"),
     "rejected": (logging.ERROR, "an event is lost: the service rejected it (%s)"),
@@ -48,8 +49,8 @@ def say_lost(log: Log, fault: Exception, told: set[str]) -> None:
 
 
 def as_error(notice: Notice) -> SchematicError | None:
-    """Give what ``on_error`` is told: refusals and losses; None for trouble that passes, which loses nothing."""
-    if notice.kind in ("trouble", "recovered"):
+    """Give what ``on_error`` is told: refusals and losses; None for what loses nothing, such as trouble that passes."""
+    if notice.kind in ("trouble", "recovered", "kept"):
         return None
     text = _WORDS[notice.kind][1] % (notice.outcome.detail if notice.outcome is not None else "")
     if notice.outcome is None:

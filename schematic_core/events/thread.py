@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from schematic_core.chance import chance
 from schematic_core.config import Settings
 from schematic_core.events.intake import Unfit, check_identify_options, copy_company, copy_text
 from schematic_core.events.recording import track
 from schematic_core.events.report import as_error
-from schematic_core.events.values import EventCounts, Notice
+from schematic_core.events.sent import Sent
+from schematic_core.events.values import Entities, EventCounts, Notice
 from schematic_core.events.worker import Worker
-from schematic_core.keys import normalise
+from schematic_core.keys import Pairs, normalise, pairs
 from schematic_core.values import IdentifyOptions, Keys
 
 if TYPE_CHECKING:
@@ -28,8 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = ["EventSender"]
 
+Kind = Literal["company", "user"]
+
 Acknowledged = Callable[[tuple[dict[str, str], ...]], None]
 """Told the company keys, e.g. ``({"id": "acme"},)``, of each acknowledged `track` that named a company, in order."""
+
+
+class Prewarming(Protocol):
+    """What can be asked for entities, such as the stream; never raises and never waits."""
+
+    def request(self, entities: Iterable[tuple[Kind, Pairs]], /) -> object:
+        """Ask for these; those that are here already are not asked for again."""
+        ...
 
 
 class EventSender:
@@ -47,7 +59,7 @@ class EventSender:
         random: gives floats in [0, 1), for the jitter of waits.
     """
 
-    __slots__ = ("__weakref__", "_log", "_on_acknowledged", "_on_error", "_worker")
+    __slots__ = ("__weakref__", "_log", "_on_acknowledged", "_on_error", "_prewarming", "_send_timeout", "_worker")
 
     def __init__(
         self,
@@ -62,15 +74,22 @@ class EventSender:
         self._log = log or settings.logger or logging.getLogger("schematic.events")
         self._worker = Worker(settings, weakref.ref(self), log=self._log, clock=clock, wall=wall, random=random)
         self._on_acknowledged = on_acknowledged
+        self._prewarming: Prewarming | None = None
         self._on_error = settings.on_error
+        self._send_timeout = settings.event_send_timeout if settings.event_delivery == "immediate" else None
 
     def __del__(self) -> None:
         self._worker.abandon()
 
     def __repr__(self) -> str:
-        return f"<EventSender {self._worker.refusing or 'open'}, {self._worker.left} events waiting>"
+        return f"<EventSender {self._worker.refusal or 'open'}, {self._worker.left} events waiting>"
 
     track = track
+
+    @property
+    def sent(self) -> Callable[[], Sent] | None:
+        """Gives, with immediate delivery, what async callers await; None otherwise: then there is nothing to wait for."""
+        return None if self._send_timeout is None else partial(Sent, partial(self._worker.flush, self._send_timeout))
 
     @property
     def worker(self) -> Worker:
@@ -99,7 +118,7 @@ class EventSender:
             As `track`.
         """
         worker = self._worker
-        if worker.refusing is not None:
+        if worker.refusal is not None:
             return worker.refuse()
         try:
             user = normalise(keys)
@@ -116,6 +135,14 @@ class EventSender:
         if len(worker.inbox) >= worker.notice:
             worker.noticed()
         return True
+
+    def prewarmed_by(self, source: Prewarming) -> None:
+        """Let `identify` with ``prewarm`` ask this source, once the service has acknowledged it."""
+        self._prewarming = source
+
+    def start(self) -> None:
+        """Open the spool in the background, and begin to send what other processes left there; without one, nothing."""
+        self._worker.take_up()
 
     def flush(self, timeout: float | None = None) -> int:
         """Send now, and wait until everything queued before this call is delivered or lost.
@@ -161,6 +188,11 @@ class EventSender:
             self._on_acknowledged(companies)
         except Exception:  # noqa: BLE001 - a user's callback
             self._log.exception("on_acknowledged raised")
+
+    def identified(self, entities: Entities) -> None:
+        """Ask the stream for entities that were taken in (called by whoever sends)."""
+        if self._prewarming is not None:
+            self._prewarming.request([(kind, pairs(keys)) for kind, keys in entities])
 
     def report(self, notice: Notice) -> None:
         """Pass on losses and refusals to ``on_error`` (called by the background thread)."""

@@ -12,6 +12,7 @@ __all__ = [
     "Batch",
     "Done",
     "Encode",
+    "Entities",
     "Entry",
     "EventCounts",
     "FlagCheckRecord",
@@ -22,10 +23,14 @@ __all__ = [
     "Outcome",
     "Record",
     "Send",
+    "SpooledRecord",
     "Step",
     "TrackRecord",
     "Wait",
 ]
+
+Entities = tuple[tuple[Literal["company", "user"], dict[str, str]], ...]
+"""Entities by their keys, e.g. ``(("user", {"id": "ada"}),)``."""
 
 TrackRecord = tuple[
     Literal["track"],
@@ -63,7 +68,19 @@ FlagCheckRecord = tuple[
 ]
 """One answered check."""
 
-Record = Union[TrackRecord, IdentifyRecord, FlagCheckRecord]
+SpooledRecord = tuple[
+    Literal["spooled"],
+    int,
+    float,
+    str,  # kind: "track" or "identify"
+    str,  # the event as JSON from its body on, as `Codec.tail` gives it
+    Union[dict[str, str], None],  # company keys of a `track`
+    Union[float, None],  # when it was first sent, epoch seconds; None when it never was
+    Union[Entities, None],
+]
+"""One event that the spool keeps as well, under the same number."""
+
+Record = Union[TrackRecord, IdentifyRecord, FlagCheckRecord, SpooledRecord]
 
 
 class Entry(NamedTuple):
@@ -73,9 +90,12 @@ class Entry(NamedTuple):
         number: of its record.
         kind: of its record.
         since: when it was serialised, monotonic seconds; its age counts from here, so that a stepped wall clock cannot
-            expire it.
+            expire it. Of a spooled event: when it was first sent, infinity while it never was, for only then can it
+            have been received.
         data: its JSON.
         company: keys of the company whose usage it reports; None for all but `track`.
+        is_spooled: whether the spool keeps it until it is settled.
+        prewarm: entities wanted from the stream once it is acknowledged.
     """
 
     number: int
@@ -83,6 +103,8 @@ class Entry(NamedTuple):
     since: float
     data: bytes
     company: dict[str, str] | None
+    is_spooled: bool = False
+    prewarm: Entities | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +132,14 @@ class Batch:
         entries: in the order of their numbers.
         part: whether it is half of a batch that was refused as a whole.
         last: whether the queue was closing when it was taken; such a request is not repeated.
+        untried: numbers of its spooled events that were never sent before.
         size: bytes of its events.
     """
 
     entries: tuple[Entry, ...]
     part: bool = False
     last: bool = False
+    untried: tuple[int, ...] = ()
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -143,7 +167,7 @@ class Outcome:
     retry_after: float | None = None
 
 
-NoticeKind = Literal["trouble", "refused", "recovered", "overflow", "expired", "rejected", "undelivered"]
+NoticeKind = Literal["trouble", "refused", "recovered", "kept", "overflow", "expired", "rejected", "undelivered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +175,9 @@ class Notice:
     """Something a human may want to know, once per change of state.
 
     Attributes:
-        kind: ``trouble``, ``refused``, ``recovered`` speak of delivery, the others of events that are lost.
-        events: how many are lost; 0 for the first three.
+        kind: ``trouble``, ``refused``, ``recovered`` speak of delivery, ``kept`` of events that the spool keeps for the
+            next process, the others of events that are lost.
+        events: how many are kept or lost; 0 for the first three.
         outcome: the request's, where one was the cause.
     """
 
@@ -201,7 +226,11 @@ class EventCounts:
         retried: sent again; an event counts each time.
         dropped: events lost, by reason, reasons without events left out: ``invalid`` (wrong arguments), ``offline``,
             ``closed`` (after ``close``), ``overflow``, ``overflow_flag_check``, ``expired`` (too old), ``rejected`` (by
-            the service), ``unserialisable``, ``undelivered`` (when the client closed).
+            the service), ``unserialisable``, ``before_send`` (the hook gave None), ``undelivered`` (when the client
+            closed).
+        repeats: flag checks not recorded because they said what another of the same period had said.
+        kept: left in the spool for the next process when the client closed.
+        set_aside: files of the spool that were corrupt, and renamed.
     """
 
     queued: int
@@ -209,3 +238,6 @@ class EventCounts:
     sent: int
     retried: int
     dropped: Mapping[str, int]
+    repeats: int = 0
+    kept: int = 0
+    set_aside: int = 0

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Union
 
 import pytest
 
-from schematic_core.events.codec import Codec, assemble
+from schematic_core.events.codec import Codec, assemble, plain_event
 from schematic_core.events.intake import Unfit
-from schematic_core.events.values import Record
+from schematic_core.events.values import FlagCheckRecord, IdentifyRecord, TrackRecord
 from schematic_core.values import CheckResult, IdentifyOptions, TrackOptions
 
 AT = 1782892800.25
-TRACK: Record = (
+Written = Union[TrackRecord, IdentifyRecord, FlagCheckRecord]
+TRACK: TrackRecord = (
     "track",
     7,
     AT,
@@ -33,7 +35,7 @@ def codec(**changes: Any) -> Codec:
     return Codec(**{"form": "capture", "api_key": "sk_x", "token": "t0", **changes})
 
 
-def written(record: Record, **changes: Any) -> Any:
+def written(record: Written, **changes: Any) -> Any:
     data, unfit = codec(**changes).encode(record)
     assert unfit == []
     return json.loads(data)
@@ -71,14 +73,14 @@ def test_a_null_trait_is_data() -> None:
 def test_options_of_a_track_win() -> None:
     """The caller's idempotency key, instant and clock are those that are sent."""
     when = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
-    options = TrackOptions(idempotency_key="job-88", sent_at=when, trusted_client_clock=False, backfill=True)
+    options = TrackOptions(idempotency_key="job-88", sent_at=when, trusted_client_clock=False, backfill=False)
 
     event = written((*TRACK[:8], options), trusted_client_clock=True)
 
     assert event["idempotency_key"] == "job-88"
     assert event["sent_at"] == "2026-05-01T12:00:00Z"
     assert event["trusted_client_clock"] is False
-    assert event["backfill"] is True
+    assert event["backfill"] is False
 
 
 def test_empty_options_change_nothing() -> None:
@@ -89,7 +91,7 @@ def test_empty_options_change_nothing() -> None:
 @pytest.mark.parametrize("options", [None, TrackOptions(idempotency_key="k")])
 def test_the_clients_clock_is_trusted_when_the_settings_say_so(options: TrackOptions | None) -> None:
     """The setting speaks for every event that does not speak for itself."""
-    record: Record = (*TRACK[:8], options)
+    record: TrackRecord = (*TRACK[:8], options)
 
     assert written(record, trusted_client_clock=True)["trusted_client_clock"] is True
     assert "trusted_client_clock" not in written(record)
@@ -201,9 +203,10 @@ def test_a_remembered_answer_is_written_once_and_dated_each_time() -> None:
     codec = Codec(form="rest", api_key="k", token="t")
     same = CheckResult(value=True, reason="r", flag_key="exports")
     keys: dict[str, str] = {"id": "acme"}
+    nobody: dict[str, str] = {}
 
-    first, _ = codec.encode(("flag_check", 1, 0.0, same, keys, {}, False))
-    second, _ = codec.encode(("flag_check", 2, 1.0, same, keys, {}, False))
+    first, _ = codec.encode(("flag_check", 1, 0.0, same, keys, nobody, False))
+    second, _ = codec.encode(("flag_check", 2, 1.0, same, keys, nobody, False))
     others = [
         json.loads(codec.encode(("flag_check", n, 0.0, replace(same, reason=str(n)), keys, {}, False))[0])["body"][
             "reason"
@@ -217,3 +220,95 @@ def test_a_remembered_answer_is_written_once_and_dated_each_time() -> None:
     )
     assert json.loads(second)["sent_at"] == "1970-01-01T00:00:01.000Z"
     assert others == [str(n) for n in range(2500)]
+
+
+def test_usage_of_credits_names_its_lease_or_its_reservation() -> None:
+    """The lease wins; both are never sent."""
+
+    def body(**options: Any) -> Any:
+        return written((*TRACK[:8], TrackOptions(**options)))["body"]
+
+    assert body(lease_id="lse_1")["lease_id"] == "lse_1"
+    assert body(reservation_id="res_1")["reservation_id"] == "res_1"
+    both = body(lease_id="lse_1", reservation_id="res_1")
+    assert (both["lease_id"], "reservation_id" in both) == ("lse_1", False)
+    assert not {"lease_id", "reservation_id"} & set(body(lease_id="", reservation_id=""))
+
+
+def test_a_backfill_trusts_its_own_time() -> None:
+    """The service takes no backfill whose time it cannot believe."""
+    when = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+
+    event = written((*TRACK[:8], TrackOptions(sent_at=when, backfill=True)))
+
+    assert (event["backfill"], event["trusted_client_clock"], event["sent_at"]) == (True, True, "2026-05-01T12:00:00Z")
+
+
+def test_an_identify_takes_the_options_of_the_envelope() -> None:
+    """The same four as a track."""
+    when = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+    options = IdentifyOptions("mine", sent_at=when, trusted_client_clock=True)
+
+    event = written(("identify", 3, AT, {"uid": "u5"}, None, None, None, options))
+
+    assert (event["idempotency_key"], event["sent_at"], event["trusted_client_clock"]) == (
+        "mine",
+        "2026-05-01T12:00:00Z",
+        True,
+    )
+
+
+def test_events_may_go_undated_unless_their_time_matters() -> None:
+    """A trusted clock needs a time."""
+    check: FlagCheckRecord = ("flag_check", 1, AT, CheckResult(value=True, reason="r", flag_key="f"), {}, {}, False)
+
+    def member(options: TrackOptions | None) -> Any:
+        return written((*TRACK[:8], options), dates=False).get("sent_at")
+
+    assert member(None) is None
+    assert member(TrackOptions("k")) is None
+    assert member(TrackOptions(trusted_client_clock=True)) == "2026-07-01T08:00:00.250Z"
+    assert "sent_at" not in written(check, dates=False)
+
+
+def test_an_event_is_read_back_and_written_anew() -> None:
+    """A hook sees the event without the API key, and what it changes is sent; the idempotency key survives it."""
+    tail, _ = codec().tail(TRACK)
+    seen: list[Any] = []
+
+    def change(event: dict[str, Any]) -> dict[str, Any]:
+        seen.append(deepcopy(event))
+        event["body"]["traits"] = {"region": None}
+        del event["idempotency_key"], event["sent_at"]
+        return event
+
+    changed = json.loads(codec().rewritten("track", tail, change) or b"")
+
+    assert seen == [plain_event("track", tail)]
+    assert seen[0]["type"] == "track"
+    assert "api_key" not in seen[0]
+    assert changed == {
+        "api_key": "sk_x",
+        "type": "track",
+        "body": {**seen[0]["body"], "traits": {"region": None}},
+        "idempotency_key": "t0-7",
+    }
+
+
+def test_a_hook_may_drop_an_event_or_leave_nothing_but_its_body() -> None:
+    """None drops it; a flag check needs no envelope."""
+    check: FlagCheckRecord = ("flag_check", 1, AT, CheckResult(value=True, reason="r", flag_key="f"), {}, {}, False)
+    tail, _ = codec().tail(check)
+
+    assert codec().rewritten("flag_check", tail, lambda _: None) is None
+    bare = codec(form="rest").rewritten("flag_check", tail, lambda event: {"type": "flag_check", "body": event["body"]})
+    assert bare == b'{"event_type":"flag_check","body":{"flag_key":"f","value":true,"reason":"r"}}'
+
+
+@pytest.mark.parametrize("given", [5, {}, {"type": "identify", "body": {}}, {"type": "track", "body": 5}])
+def test_what_is_no_event_is_not_written(given: Any) -> None:
+    """The caller sends the event as it was."""
+    tail, _ = codec().tail(TRACK)
+
+    with pytest.raises(TypeError, match="before_send"):
+        codec().rewritten("track", tail, lambda _: given)

@@ -75,6 +75,10 @@ def test_a_text_enum_is_its_text() -> None:
         TrackOptions(sent_at="now"),  # type: ignore[arg-type]
         TrackOptions(trusted_client_clock="yes"),  # type: ignore[arg-type]
         TrackOptions(backfill=1),  # type: ignore[arg-type]
+        TrackOptions(lease_id=1),  # type: ignore[arg-type]
+        TrackOptions(reservation_id=1),  # type: ignore[arg-type]
+        TrackOptions(backfill=True),
+        TrackOptions(backfill=True, sent_at=datetime(2026, 1, 1, tzinfo=timezone.utc), trusted_client_clock=False),
     ],
 )
 def test_wrong_options_are_refused(options: object) -> None:
@@ -100,6 +104,10 @@ def test_options_of_an_identify_are_checked() -> None:
         check_identify_options(TrackOptions())
     with pytest.raises(Unfit):
         check_identify_options(IdentifyOptions(5))  # type: ignore[arg-type]
+    with pytest.raises(Unfit):
+        check_identify_options(IdentifyOptions(prewarm="yes"))  # type: ignore[arg-type]
+    with pytest.raises(Unfit):
+        check_identify_options(IdentifyOptions(backfill=True))
 
 
 def test_traits_become_json() -> None:

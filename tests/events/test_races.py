@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from schematic_core.events.loop import arrivals
 from schematic_core.events.thread import EventSender
 from tests.events.conftest import Capture
 from tests.events.support import Turned, options, track
@@ -84,7 +85,7 @@ def test_an_interrupted_look_into_the_inbox_loses_nothing() -> None:
     sender._worker.inbox.extend(track(number) for number in range(3))
     taken = []
 
-    for record in sender._worker._arrivals(3):
+    for record in arrivals(sender._worker.inbox, 3):
         taken.append(record)
         if len(taken) == 2:
             break

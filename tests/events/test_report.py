@@ -25,7 +25,7 @@ def test_losses_are_errors_trouble_is_a_warning_and_its_end_is_information(
     say(LOG, Notice(kind, 3, outcome))
 
     (record,) = caplog.records
-    levels = {"trouble": "WARNING", "refused": "WARNING", "recovered": "INFO"}
+    levels = {"trouble": "WARNING", "refused": "WARNING", "recovered": "INFO", "kept": "WARNING"}
     assert record.levelname == levels.get(kind, "ERROR")
     assert vars(record)["schematic_events"] == 3
     assert vars(record)["schematic_status"] == (None if outcome is None else 400)
