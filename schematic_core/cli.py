@@ -1,4 +1,4 @@
-"""The command ``schematic``: ``schematic dev`` runs the local server."""
+"""The command ``schematic``: ``dev`` runs the local server, ``webhook`` sends deliveries."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from schematic_core.cli_webhook import add_webhook_commands
 from schematic_core.errors import ConfigurationError
 
 __all__ = ["main"]
@@ -25,12 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; those of the process when absent.
 
     Returns:
-        The exit code: 0, also after Ctrl-C, or 2 when the arguments, the environment file or the installation are wrong.
+        The exit code: 0, also after Ctrl-C; 1 when a delivery was not acknowledged; 2 when the arguments, the environment
+        file or the installation are wrong.
     """
     options = _parser().parse_args(arguments)
     try:
-        _require_extra()
-        return _print_endpoints() if options.endpoints else _dev(options)
+        return int(options.run(options))
     except ConfigurationError as error:
         sys.stderr.write(f"schematic: {error}\n")
         return 2
@@ -51,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--port", type=_port, default=8080, help="port to listen on, 0 for any (default: %(default)s)")
     dev.add_argument("--dev-api", action="store_true", help="also serve /_dev/: clock, faults, deliveries, state")
     dev.add_argument("--endpoints", action="store_true", help="print the endpoints that are implemented, and exit")
+    dev.set_defaults(run=_dev)
+    add_webhook_commands(commands)
     return parser
 
 
@@ -77,6 +80,9 @@ def _print_endpoints() -> int:
 
 
 def _dev(options: argparse.Namespace) -> int:
+    _require_extra()
+    if options.endpoints:
+        return _print_endpoints()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from schematic_core.environment import load_environment, parse_environment
     from schematic_core.server import create_app

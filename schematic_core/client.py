@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         PlansResource,
         WebhooksResource,
     )
+    from schematic_core.checks.question import Question
+    from schematic_core.runtime import Runtime
     from schematic_core.types import EventBodyIdentifyCompany
 
 __all__ = [
@@ -63,6 +65,17 @@ __all__ = [
     "SchematicConfig",
     "TrackOptions",
 ]
+
+
+def _asked(
+    runtime: Runtime, flag_key: str, company: Keys | None, user: Keys | None, options: CheckFlagOptions | None
+) -> Question | CheckResult:
+    """Give the question to put to the flow, or the answer when there is no need to."""
+    if options is None and runtime.local is not None:
+        answer = runtime.local.check_again(flag_key, company, user)
+        if answer is not None:
+            return answer
+    return runtime.ask(flag_key, company, user, options)
 
 
 class Schematic(Face):
@@ -101,6 +114,7 @@ class Schematic(Face):
         With DataStream it comes back when flags can be answered here, or when the time is over: then the service is
         asked over HTTP, and connecting goes on in the background.
         """
+        self._runtime.events.start()
         self._runtime.start(timeout)
 
     def check_flag(
@@ -141,7 +155,7 @@ class Schematic(Face):
     def _check(
         self, flag_key: str, company: Keys | None, user: Keys | None, options: CheckFlagOptions | None
     ) -> CheckResult:
-        asked = self._runtime.ask(flag_key, company, user, options)
+        asked = _asked(self._runtime, flag_key, company, user, options)
         if isinstance(asked, CheckResult):
             return asked
         result = drive(self._runtime.flow.check(asked, self._runtime.ports))
@@ -249,6 +263,7 @@ class AsyncSchematic(Face):
 
     async def initialize(self, timeout: float | None = None) -> None:
         """Get ready ahead of the first check; see `Schematic.initialize`."""
+        self._runtime.events.start()
         await self._runtime.start_async(timeout)
 
     async def check_flag(
@@ -282,7 +297,7 @@ class AsyncSchematic(Face):
     async def _check(
         self, flag_key: str, company: Keys | None, user: Keys | None, options: CheckFlagOptions | None
     ) -> CheckResult:
-        asked = self._runtime.ask(flag_key, company, user, options)
+        asked = _asked(self._runtime, flag_key, company, user, options)
         if isinstance(asked, CheckResult):
             return asked
         self._runtime.meet_loop()
@@ -313,9 +328,12 @@ class AsyncSchematic(Face):
         quantity: int | None = None,
         options: TrackOptions | None = None,
     ) -> Awaitable[None]:
-        """Report usage; see `Schematic.track`. The event is queued when this returns, awaited or not."""
+        """Report usage; see `Schematic.track`. The event is queued when this returns, awaited or not.
+
+        With immediate delivery, awaiting it waits until the event was sent, while the loop goes on.
+        """
         track(self, event, company, user, traits, quantity, options)
-        return FINISHED
+        return FINISHED if self._sent is None else self._sent()
 
     def identify(
         self,
@@ -327,7 +345,7 @@ class AsyncSchematic(Face):
     ) -> Awaitable[None]:
         """Create or update a user and a company; see `Schematic.identify`. Queued when this returns, awaited or not."""
         self._runtime.events.identify(keys, company, name, traits, options)
-        return FINISHED
+        return FINISHED if self._sent is None else self._sent()
 
     async def flush(self, timeout: float | None = None) -> int:
         """Wait until everything queued so far is delivered or given up; gives how many of those events remain."""

@@ -7,14 +7,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from schematic_core.webhooks import MAX_BODY_BYTES, Acknowledgement, too_large
+from schematic_core.webhooks import Acknowledgement, read_chunks, too_large
 from schematic_fastapi._runtime import Runtime
 
 __all__ = ["WebhookApp", "read_body"]
 
 _METHOD_NOT_ALLOWED = 405
 _BAD_REQUEST = 400
-_MAX_LENGTH_DIGITS = 18
 
 
 class WebhookApp:
@@ -49,13 +48,5 @@ class WebhookApp:
 
 
 async def read_body(request: Request) -> bytes | None:
-    """Read the raw body, but never more than `MAX_BODY_BYTES`; None when it is larger."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and (len(announced) > _MAX_LENGTH_DIGITS or int(announced) > MAX_BODY_BYTES):
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
+    """Read the raw body, but never much more than the limit; None when it is larger."""
+    return await read_chunks(request.stream(), request.headers.get("content-length"))

@@ -24,6 +24,7 @@ from schematic_core.api.endpoints import ENDPOINTS  # noqa: E402  (the checkout 
 from tools.api_document import Document  # noqa: E402
 from tools.api_models import Models  # noqa: E402
 from tools.api_resources import Resources  # noqa: E402
+from tools.api_webhooks import Payloads  # noqa: E402
 
 TYPES = ROOT / "schematic_core" / "types"
 GENERATED = TYPES / "_generated"
@@ -41,6 +42,7 @@ def main() -> int:
     if complaints:
         return 1
     files = {TYPES / name: text for name, text in Models(document, every=options.all).files().items()}
+    files[GENERATED / "payloads.py"] = Payloads(document).text()
     files[ROOT / "schematic_core" / "api" / "resources.pyi"] = Resources(document).text()
     return _check(files) if options.check else _write(files)
 

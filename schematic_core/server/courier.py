@@ -101,7 +101,7 @@ class Courier:
     async def _attempt(self, delivery: Delivery) -> None:
         webhook = self._webhooks.get(delivery.webhook_id)
         status, failure = await self.post(webhook, delivery.payload) if webhook is not None else (None, "deleted")
-        settled = self._deliveries.settle(delivery.id, status, self._clock.now())
+        settled = self._deliveries.settle(delivery.id, status, self._clock.now(), failure=failure)
         if webhook is not None and settled.status == "pending" and settled.attempts == 1:
             _log.warning(
                 "webhook delivery %s to %s failed and is repeated: %s",

@@ -26,7 +26,7 @@ class Delivery:
     """One notice to one endpoint.
 
     ``status`` is ``pending``, ``success`` or ``failure``; ``due`` is when the next attempt may start (server's clock);
-    ``response_code`` is that of the last attempt, None when no answer came.
+    ``response_code`` is that of the last attempt, None when no answer came; ``failure`` says why none did.
     """
 
     id: str
@@ -38,6 +38,7 @@ class Delivery:
     status: str = "pending"
     attempts: int = 0
     response_code: int | None = None
+    failure: str | None = None
     sent_at: datetime | None = None
 
 
@@ -69,13 +70,14 @@ class Deliveries:
         """Give the delivery with an id, if it is remembered."""
         return self._all.get(own_id)
 
-    def push(self, own_id: str, webhook_id: str, request_type: str, payload: bytes, now: datetime) -> None:
+    def push(self, own_id: str, webhook_id: str, request_type: str, payload: bytes, now: datetime) -> Delivery:
         """Queue a notice, due at once behind what its endpoint has waiting."""
         delivery = Delivery(
             id=own_id, webhook_id=webhook_id, request_type=request_type, payload=payload, created_at=now, due=now
         )
         self._all[own_id] = delivery
         self._queues.setdefault(webhook_id, deque()).append(own_id)
+        return delivery
 
     def take(self, now: datetime) -> list[Delivery]:
         """Give what is to be sent now, at most one for each endpoint; each must be settled."""
@@ -87,11 +89,13 @@ class Deliveries:
         """Give when the next delivery is due; None while there is none to wait for."""
         return min((delivery.due for delivery in self._heads()), default=None)
 
-    def settle(self, own_id: str, response_code: int | None, now: datetime) -> Delivery:
-        """Note how an attempt ended: with an answer's status, or None when none came."""
+    def settle(self, own_id: str, response_code: int | None, now: datetime, *, failure: str | None = None) -> Delivery:
+        """Note how an attempt ended: with an answer's status, or None when none came and why."""
         self._under_way.discard(own_id)
         former = self._all[own_id]
-        delivery = replace(former, attempts=former.attempts + 1, response_code=response_code, sent_at=now)
+        delivery = replace(
+            former, attempts=former.attempts + 1, response_code=response_code, failure=failure, sent_at=now
+        )
         if response_code is not None and response_code in _SUCCESS:
             return self._finish(replace(delivery, status="success"))
         if delivery.attempts >= MAX_ATTEMPTS:

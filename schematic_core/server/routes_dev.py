@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from schematic_core.server.deliveries import Delivery
 from schematic_core.server.faults import Refused
 from schematic_core.server.hub import Fault, Hub
 from schematic_core.server.requests import Answer, ApiRequest, page
@@ -97,9 +98,34 @@ async def dev_clear_faults(hub: Hub, _request: ApiRequest) -> Answer:
 
 
 async def dev_list_deliveries(hub: Hub, request: ApiRequest) -> Answer:
-    """``GET /_dev/deliveries``: webhook deliveries, the newest first, as ``/webhook-events`` has them."""
-    shown, limits = page(hub.deliveries.log, request.query)
-    return Answer([delivery_json(one) for one in shown], limits)
+    """``GET /_dev/deliveries``: webhook deliveries, the newest first, as ``/webhook-events`` has them, and more.
+
+    ``failure`` says why the last attempt got no answer, ``due_at`` when the next one is. Filtered by ``webhook_id``,
+    ``request_type``, ``status``.
+    """
+    filters = ("webhook_id", "request_type", "status")
+    request.query.only(*filters, "limit", "offset")
+    wanted = {name: request.query.text(name) for name in filters}
+    found = [
+        one
+        for one in hub.deliveries.log
+        if all(value is None or getattr(one, name) == value for name, value in wanted.items())
+    ]
+    shown, limits = page(found, request.query)
+    return Answer([_delivery_json(one) for one in shown], limits)
+
+
+async def dev_redeliver(hub: Hub, request: ApiRequest) -> Answer:
+    """``POST /_dev/deliveries/{webhook_event_id}/redeliver``: the same body again, as a new delivery signed anew."""
+    former = hub.deliveries.find(request.path[0])
+    if former is None:
+        raise Refused(404, "delivery not found")
+    if former.webhook_id not in hub.state.webhooks:
+        raise Refused(400, "the webhook of this delivery was deleted")
+    own_id = hub.state.new_id("whev")
+    made = hub.deliveries.push(own_id, former.webhook_id, former.request_type, former.payload, request.now)
+    hub.courier.nudge()
+    return Answer(_delivery_json(made), status=201)
 
 
 async def dev_list_events(hub: Hub, request: ApiRequest) -> Answer:
@@ -133,6 +159,11 @@ async def dev_get_state(hub: Hub, request: ApiRequest) -> Answer:
     )
 
 
+def _delivery_json(delivery: Delivery) -> dict[str, object]:
+    due_at = format_instant(delivery.due) if delivery.status == "pending" else None
+    return {**delivery_json(delivery), "failure": delivery.failure, "due_at": due_at}
+
+
 def _moved(hub: Hub) -> Answer:
     hub.wake()
     hub.courier.nudge()
@@ -147,6 +178,7 @@ OPERATIONS = [
     Operation("POST", "/_dev/faults", "dev_add_fault"),
     Operation("DELETE", "/_dev/faults", "dev_clear_faults"),
     Operation("GET", "/_dev/deliveries", "dev_list_deliveries"),
+    Operation("POST", "/_dev/deliveries/{webhook_event_id}/redeliver", "dev_redeliver"),
     Operation("GET", "/_dev/events", "dev_list_events"),
     Operation("GET", "/_dev/state", "dev_get_state"),
 ]
@@ -161,6 +193,7 @@ HANDLERS = {
         dev_add_fault,
         dev_clear_faults,
         dev_list_deliveries,
+        dev_redeliver,
         dev_list_events,
         dev_get_state,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, get_args
 
@@ -100,14 +101,14 @@ def _construct(model: Any, data: Mapping[str, Any]) -> Any:
         else:
             values[name] = None if field.is_required() else field.get_default(call_default_factory=True)
     unknown = {key: value for key, value in data.items() if key not in known and key not in values}
-    return model.model_construct(_fields_set=set(values) & known | set(unknown), **values, **unknown)
+    made = model.model_construct(_fields_set=set(values) & known | set(unknown), **values)
+    made.model_extra.update(unknown)  # not as keywords: a member may be called like a parameter
+    return made
 
 
 def _read(annotation: Any, value: Any) -> Any:
-    from pydantic import TypeAdapter
-
     try:
-        return TypeAdapter(annotation).validate_python(value)
+        return _adapter(annotation).validate_python(value)
     except ValueError:
         inner = next((part for part in _parts(annotation) if hasattr(part, "model_fields")), None)
     if inner is not None and isinstance(value, Mapping):
@@ -115,6 +116,13 @@ def _read(annotation: Any, value: Any) -> Any:
     if inner is not None and isinstance(value, list):
         return [_read(inner, item) for item in value]
     return value
+
+
+@lru_cache(maxsize=1024)  # making one takes a hundred times as long as using it
+def _adapter(annotation: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(annotation)
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

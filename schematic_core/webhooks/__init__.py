@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from schematic_core.errors import WebhookSignatureError
+from schematic_core.webhooks.body import MAX_BODY_BYTES, Acknowledgement, read_body, read_chunks, too_large
 from schematic_core.webhooks.event import Purge, WebhookEvent, affected, parse, verify
-from schematic_core.webhooks.inbox import MAX_BODY_BYTES, Acknowledgement, Handler, Handlers, Inbox, Purger, too_large
+from schematic_core.webhooks.inbox import Handlers, Inbox, Purger
 from schematic_core.webhooks.receipt import Headers, verify_webhook_signature
+from schematic_core.webhooks.router import Handler, Router
 from schematic_core.webhooks.signing import (
     DEFAULT_TOLERANCE,
     WEBHOOK_SIGNATURE_HEADER,
@@ -31,12 +33,15 @@ __all__ = [
     "MemoryDeliveryStore",
     "Purge",
     "Purger",
+    "Router",
     "WebhookEvent",
     "WebhookSignatureError",
     "affected",
     "compute_hex_signature",
     "compute_signature",
     "parse",
+    "read_body",
+    "read_chunks",
     "sign",
     "too_large",
     "verify",

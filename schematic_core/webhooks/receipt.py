@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, Union
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 from schematic_core.errors import WebhookSignatureError
 from schematic_core.webhooks.signing import (
@@ -36,7 +38,7 @@ Headers = Union[Mapping[str, str], Mapping[bytes, bytes], HeadersLike, Iterable[
 
 
 class WebhookRequest(Protocol):
-    """A request of Flask, Django, Starlette, or a plain object: all that is needed is ``headers``, and a body."""
+    """A request of any framework, or a plain object: all that is needed is ``headers``, and a body."""
 
     @property
     def headers(self) -> Headers:
@@ -49,7 +51,7 @@ _NAME_LENGTH = len(_SIGNATURE)  # both names happen to have it, so that other he
 
 
 def verify_webhook_signature(
-    request: WebhookRequest,
+    request: WebhookRequest | Mapping[str, Any],
     secret: Secrets,
     body: Body | None = None,
     *,
@@ -59,9 +61,11 @@ def verify_webhook_signature(
     """Return if the request was signed with one of the secrets, recently enough; raise otherwise.
 
     Args:
-        request: of Flask, Django, Starlette or FastAPI, or any object with ``headers``.
+        request: of Flask, Werkzeug, Django, Starlette, FastAPI, Quart or aiohttp; any object with ``headers`` and
+            ``body``; a mapping with these, e.g. ``{"headers": {...}, "body": "..."}`` as AWS Lambda gives it; or just
+            the headers as a mapping.
         secret: one secret or several; all are tried.
-        body: the raw body. Needed where reading it is asynchronous: ``body=await request.body()``.
+        body: the raw body. Needed where reading it is asynchronous: ``body=await request.body()``. The error says so.
         tolerance: seconds the timestamp may differ from ``now``, in both directions; None checks no clock.
         now: the present when absent.
 
@@ -75,8 +79,11 @@ def verify_webhook_signature(
         >>> body = b'{"action":"test.send"}'
         >>> verify_webhook_signature(SimpleNamespace(headers=sign(body, "whsec_test"), body=body), "whsec_test")
     """
-    signature, timestamp = signature_headers(getattr(request, "headers", None))
-    raw = body if body is not None else _body_of(request)
+    headers, find_body = getattr(request, "headers", None), _body_of
+    if headers is None and isinstance(request, Mapping):
+        headers, find_body = request.get("headers", request), _body_in
+    signature, timestamp = signature_headers(headers)
+    raw = body if body is not None else find_body(request)
     verify_signature(raw, signature, timestamp, secret, tolerance=tolerance, now=now)
 
 
@@ -116,16 +123,42 @@ def _is_header(pair: object) -> TypeGuard[tuple[HeaderText, HeaderText]]:
     return isinstance(pair, (tuple, list)) and len(pair) == len(("name", "value")) and isinstance(pair[0], (str, bytes))
 
 
-def _body_of(request: object) -> Body:
+def _body_in(request: Any) -> Any:
+    body = request.get("body")
+    if body is None:
+        raise WebhookSignatureError("the mapping has no body; pass it as body=...", code="no_body")
+    if not request.get("isBase64Encoded"):
+        return body
+    try:
+        return b64decode(body, validate=True)
+    except (TypeError, ValueError) as error:
+        raise WebhookSignatureError("the mapping's body is not base64", code="malformed_body") from error
+
+
+def _body_of(request: object) -> Any:
+    """Give the body of a request that has it, or can read it here; whatever it is, `verify_signature` refuses what is not raw."""
     try:
         body = getattr(request, "body", None)
-        if body is None:
-            reader = getattr(request, "get_data", None)
-            body = reader() if callable(reader) else getattr(request, "data", None)
+        if _is_raw(body):
+            return body
+        reader = getattr(request, "get_data", None)
+        if callable(reader) and not inspect.iscoroutinefunction(reader):
+            return reader()
+        if body is None and reader is None:
+            body = getattr(request, "data", None)
     except Exception as error:  # frameworks differ in what they raise for a body that was consumed or cut off
         raise WebhookSignatureError("the request's body can no longer be read", code="no_body") from error
-    if body is None:
-        raise WebhookSignatureError("the request has no body; pass it as body=...", code="no_body")
-    if callable(body):
-        raise WebhookSignatureError("this request reads its body later; pass body=await request.body()", code="no_body")
-    return body  # type: ignore[no-any-return]  # whatever it is, verify_signature refuses what is not raw
+    for method in ("get_data", "read", "body"):
+        if inspect.iscoroutinefunction(getattr(request, method, None)):
+            raise WebhookSignatureError(
+                f"this request reads its body later; pass body=await request.{method}()", code="no_body"
+            )
+    if body is None or callable(body):
+        raise WebhookSignatureError(
+            "the request has no body that can be read here; pass it as body=...", code="no_body"
+        )
+    return body
+
+
+def _is_raw(body: object) -> bool:
+    return isinstance(body, (bytes, str, bytearray, memoryview))

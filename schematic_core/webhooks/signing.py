@@ -30,6 +30,7 @@ __all__ = [
     "Secrets",
     "compute_hex_signature",
     "compute_signature",
+    "raw_body",
     "sign",
     "verify_signature",
 ]
@@ -67,7 +68,7 @@ def compute_signature(body: Body, timestamp: str, secret: str) -> bytes:
     """
     if not isinstance(timestamp, str) or not timestamp.isascii():
         raise WebhookSignatureError("the timestamp must be ASCII text", code="bad_timestamp")
-    return _digest(_raw(body), timestamp, _keyed(secret))
+    return _digest(raw_body(body), timestamp, _keyed(secret))
 
 
 def compute_hex_signature(body: Body, timestamp: str, secret: str) -> str:
@@ -124,7 +125,7 @@ def verify_signature(
             f"the timestamp is more than {tolerance:g} seconds away from now", code="outside_tolerance"
         )
     given = _signature_bytes(signature if isinstance(signature, str) else _decoded(signature))
-    raw = body if isinstance(body, bytes) else _raw(body)
+    raw = body if isinstance(body, bytes) else raw_body(body)
     is_genuine = False
     for key in keys:
         is_genuine |= hmac.compare_digest(_digest(raw, text, key), given)
@@ -157,7 +158,12 @@ def _decoded(value: object) -> str:
     )
 
 
-def _raw(body: object) -> bytes:
+def raw_body(body: object) -> bytes:
+    """Give a body as bytes.
+
+    Raises:
+        WebhookSignatureError: it is no raw body (``"malformed_body"``).
+    """
     if isinstance(body, bytes):
         return body
     if isinstance(body, str):

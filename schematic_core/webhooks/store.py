@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from schematic_core import lifecycle
+
 __all__ = ["LEASE", "DeliveryStore", "MemoryDeliveryStore"]
 
 LEASE = 60.0
@@ -41,8 +43,13 @@ class MemoryDeliveryStore:
         self._window = window
         self._max_entries = max_entries
         self._clock = clock
-        self._lock = threading.Lock()
         self._held_until: OrderedDict[str, float] = OrderedDict()
+        self.after_fork_in_child()
+        lifecycle.register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Take a lock of its own, for the parent's may be held; what the parent handled stays handled."""
+        self._lock = threading.Lock()
 
     def claim(self, key: str, lease: float) -> bool:
         """Take a delivery for ``lease`` seconds; False when it is done or claimed."""

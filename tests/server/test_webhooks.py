@@ -220,6 +220,66 @@ def test_a_test_delivery_answers_how_it_went(start: Callable[..., Api], receiver
     ]
 
 
+def test_a_delivery_can_be_made_again(start: Callable[..., Api], receiver: Receiver) -> None:
+    """The same body, signed anew, as a delivery of its own behind what waits; whatever became of the first."""
+    api = start(_with_webhook(receiver))
+    api("POST", "/companies", 200, json={"keys": {"id": "one"}})
+    _, body = receiver.next()
+    (first,) = _settled(api, 1)
+
+    again = api("POST", f"/_dev/deliveries/{first['id']}/redeliver", 201)
+
+    headers, repeated = receiver.next()
+    assert repeated == body
+    verify_signature(
+        repeated, headers["x-schematic-webhook-signature"], headers["x-schematic-webhook-timestamp"], "whsec_dev"
+    )
+    assert again["id"] != first["id"]
+    assert (again["status"], again["request_type"], again["payload"]) == (
+        "pending",
+        "company.created",
+        first["payload"],
+    )
+    assert [one["id"] for one in _settled(api, 2)] == [again["id"], first["id"]]
+
+
+def test_a_delivery_of_nobody_or_to_nobody_is_not_made_again(start: Callable[..., Api], receiver: Receiver) -> None:
+    """404 for an unknown one, 400 when its endpoint was deleted."""
+    api = start(_with_webhook(receiver))
+    api("POST", "/companies", 200, json={"keys": {"id": "one"}})
+    receiver.next()
+    (first,) = _settled(api, 1)
+    api("DELETE", "/webhooks/whk_1", 200)
+
+    assert api("POST", f"/_dev/deliveries/{first['id']}/redeliver", 400)["error"]
+    assert api("POST", "/_dev/deliveries/whev_none/redeliver", 404)["error"]
+
+
+def test_the_private_log_says_why_and_when(start: Callable[..., Api], receiver: Receiver) -> None:
+    """Why no answer came and when the next attempt is; filtered by endpoint, type and status."""
+    api = start(_with_webhook(receiver))
+    api("POST", "/companies", 200, json={"keys": {"id": "one"}})
+    receiver.next()
+    _settled(api, 1)
+    api("PUT", "/webhooks/whk_1", 200, json={"url": "http://127.0.0.1:1/none"})
+    api("POST", "/users", 200, json={"keys": {"id": "cy"}})
+    _log_when(api, lambda log: bool(log[0]["attempt_count"] >= 1))
+
+    waiting, done = api("GET", "/_dev/deliveries", 200)
+
+    assert waiting["failure"].startswith("ConnectError")
+    assert waiting["due_at"] > waiting["sent_at"]
+    assert (done["failure"], done["due_at"], done["response_code"]) == (None, None, 200)
+    for query, ids in (
+        ("status=success", [done["id"]]),
+        ("request_type=user.created", [waiting["id"]]),
+        ("webhook_id=whk_1&limit=1", [waiting["id"]]),
+        ("webhook_id=whk_9", []),
+    ):
+        assert [one["id"] for one in api("GET", f"/_dev/deliveries?{query}", 200)] == ids
+    api("GET", "/_dev/deliveries?colour=red", 501)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

@@ -74,6 +74,8 @@ CORRECTIONS = (
         r'request_options={"\1": \2}',
     ),
     Correction("the company's id is left to the reader", ("Timeouts 1", "Retries 1"), r"\(\.\.\.,", '("comp_acme",'),
+    Correction("a Django request has no json", ("Django 1",), r"\brequest\.json\b", "json.loads(request.body)"),
+    Correction("json is then used without its import", ("Django 1",), _unless(r"^import json$"), "import json\n"),
     Correction("httpx has no proxies any more", ("Custom HTTP client 1",), r"\bproxies=", "proxy="),
     Correction(
         "the proxy is invented",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -22,6 +23,7 @@ from tests.vendor_samples.corrections import CORRECTIONS, Correction
 from tests.vendor_samples.readme import blocks, rooted
 from tests.vendor_samples.running import running
 from tests.vendor_samples.service import Service, serving
+from tests.webhooks import django_requests
 
 COMPANY = {"id": "your-company-id"}
 USER = {"user_id": "your-user-id"}
@@ -33,8 +35,6 @@ LATER = {
     "Using Redis as a Shared Cache 1": REDIS,
     "How to Enable Replicator Mode 1": REPLICATOR,
     "Advanced Configuration 1": REPLICATOR,
-    "Flask 1": "runs with the Flask adapter, a later issue, which brings Flask",
-    "Django 1": "runs with the Django adapter, a later issue, which brings Django",
 }
 """Samples that do not run yet, and why."""
 
@@ -199,6 +199,39 @@ def fastapi_webhook(service: Service) -> None:
         assert browser.post("/webhooks/schematic", content=body, headers=headers).status_code == 200
         assert ran.printed == "Webhook verified: {'action': 'test.send'}\n"
         assert browser.post("/webhooks/schematic", content=b"{}", headers=headers).status_code == 400
+
+
+@sample("Flask 1")
+def flask_webhook(service: Service) -> None:
+    with running("Flask 1") as ran:
+        browser, body = ran.names["app"].test_client(), b'{"action": "test.send"}'
+        headers = {"Content-Type": "application/json", **_signed(body, "your-webhook-secret")}
+
+        assert browser.post("/webhooks/schematic", data=body, headers=headers).status_code == 200
+        refused = browser.post("/webhooks/schematic", data=b"{}", headers=headers)
+        unsigned = browser.post("/webhooks/schematic", data=body)
+    verified, *failed = ran.printed.splitlines()
+    assert verified == "Webhook verified: {'action': 'test.send'}"
+    for answer, line in zip((refused, unsigned), failed, strict=True):
+        assert (answer.status_code, f"Webhook verification failed: {answer.json['error']}") == (400, line)
+
+
+@sample("Django 1")
+def django_webhook(service: Service) -> None:
+    body = b'{"action": "test.send"}'
+    headers = _signed(body, "your-webhook-secret")
+    genuine, forged = (django_requests.post("/webhooks/schematic", one, headers) for one in (body, b"{}"))
+    with running("Django 1") as ran:
+        view = ran.names["schematic_webhook"]
+
+        assert view(genuine).status_code == 200
+        refused = view(forged)
+        genuine.method = "GET"
+        assert view(genuine).status_code == 405
+    verified, failed = ran.printed.splitlines()
+    assert verified == "Webhook verified: {'action': 'test.send'}"
+    assert refused.status_code == 400
+    assert failed == f"Webhook verification failed: {json.loads(refused.content)['error']}"
 
 
 @sample("Verifying Signatures Manually 1")

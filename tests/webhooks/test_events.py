@@ -35,7 +35,8 @@ def test_unknown_types_and_lean_bodies_survive() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b"{}", b'{"action":null}', b'{"action":""}', b"\xff"]
+    "body",
+    [b"", b"{", b"[]", b"null", b'"x"', b"{}", b'{"action":null}', b'{"action":""}', b"\xff", b'{"action":"\\ud800"}'],
 )
 def test_what_is_no_envelope_is_refused(body: bytes) -> None:
     """Only an object with an action is an event."""
@@ -66,6 +67,14 @@ KEYS = [{"key": "id", "value": "acme"}, {"key": "slug", "value": 7}, "odd"]
         ("user.deleted", {}, {}, Purge()),
         ("user.updated", {"id": "user_1", "keys": [{"key": [1], "value": "x"}, 5]}, {}, Purge(user_id="user_1")),
         ("comet.landed", {}, {}, Purge()),
+        ("auto.topup.success", {"company": {"id": "comp_1"}}, {}, Purge(company_id="comp_1")),
+        ("credit.purchase.success", {"company": "odd"}, {}, Purge()),
+        (
+            "company.updated",
+            {"id": "comp_1", "keys": [{"key": "id", "value": "\ud800"}]},
+            {},
+            Purge(company_id="comp_1"),
+        ),
     ],
 )
 def test_an_event_drops_what_it_concerns(action: str, data: Any, envelope: dict[str, Any], purge: Any) -> None:

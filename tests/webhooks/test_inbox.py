@@ -13,9 +13,9 @@ import pytest
 from schematic_core.errors import ConfigurationError
 from schematic_core.webhooks import (
     MAX_BODY_BYTES,
-    Handlers,
     Inbox,
     MemoryDeliveryStore,
+    Router,
     WebhookEvent,
     sign,
     too_large,
@@ -48,7 +48,7 @@ class Scene:
 
     def __init__(self, store: Any = None) -> None:
         self.log: list[Any] = []
-        self.handlers = Handlers()
+        self.handlers = Router()
         self.inbox = Inbox((SECRET,), Purges(self.log), self.handlers, run_here, store=store)
 
     def deliver(self, body: bytes, secret: str = SECRET) -> tuple[int, str]:
@@ -80,7 +80,7 @@ def test_a_type_without_handlers_is_acknowledged() -> None:
 
 def test_a_prefix_matches_whole_words() -> None:
     """``flag.*`` is not about ``flag_rules``."""
-    handlers = Handlers()
+    handlers = Router()
     handlers.on("flag.*")(print)
     assert handlers.matching("flag_rules.updated") == []
     assert handlers.matching("flag") == []
@@ -91,12 +91,12 @@ def test_a_prefix_matches_whole_words() -> None:
 def test_a_pattern_that_can_never_match_is_refused(pattern: str) -> None:
     """A typing error shows where it was made."""
     with pytest.raises(ConfigurationError, match="event type"):
-        Handlers().on(pattern)
+        Router().on(pattern)
 
 
 def test_handlers_can_be_counted() -> None:
     """An application that registered any cannot start without a secret; one without need not have one."""
-    handlers = Handlers()
+    handlers = Router()
     assert not handlers
     handlers.on("*")(print)
     handlers.on("flag.*")(print)
