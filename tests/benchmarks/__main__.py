@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.benchmarks.rows import ROWS, Bench, Row
+from tests.benchmarks.measuring import Bench, Row
+from tests.benchmarks.rows import ROWS
 from tests.benchmarks.service import serving
 from tests.benchmarks.sides import VENDOR, running
 from tests.benchmarks.table import heading, is_reached, line
@@ -32,7 +33,8 @@ def _run(rows: list[Row], rounds: int) -> int:
     failed = 0
     if rounds:
         print(heading())
-    with serving() as service, running(service.url) as workers:
+    manner = "thorough" if rounds else "brief"
+    with serving() as service, running(service.url, service.stream_url, manner) as workers:
         for row in rows:
             measured = row.measure(Bench(service, workers, rounds))
             if measured is None:

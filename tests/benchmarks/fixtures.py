@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["REALISTIC", "TRIVIAL", "Fixture", "Json", "encoded"]
+__all__ = ["FIXTURES", "REALISTIC", "TRIVIAL", "Fixture", "Json", "encoded", "frame"]
 
 Json = dict[str, Any]
 
@@ -62,6 +62,37 @@ class Fixture:
             **self.company,
             **{name: [{**rows[0], **change}, *rows[1:]] for name, change in lists if (rows := self.company.get(name))},
         }
+
+    def keys_of(self, number: int) -> dict[str, str]:
+        """Give the keys that ask for a ``numbered`` company; 0 is the company itself."""
+        return {name: f"{value}-{number}" if number else value for name, value in self.company_keys.items()}
+
+    def asked(self, keys: Json) -> Json | None:
+        """Give the company that ``keys_of`` some number ask for."""
+        number = next(iter(keys.values())).rpartition("-")[2]
+        found = self.numbered(int(number)) if number.isdigit() else self.company
+        return found if keys.items() <= found["keys"].items() else None
+
+    def flags(self, count: int) -> list[Json]:
+        """Give the flag, and others with the same rules and the keys ``flag_key`` gives."""
+        return [{**self.flag, "id": f"flag_{number}", "key": self.flag_key(number)} for number in range(count)]
+
+    def flag_key(self, number: int) -> str:
+        """Give the key of one of ``flags``."""
+        key: str = self.flag["key"]
+        return f"{key}-{number}" if number else key
+
+    def change(self, number: int) -> Json:
+        """Give what a partial says when usage moved, or, without metrics, plans; no two numbers in a row are equal."""
+        if not self.company["metrics"]:
+            return {"plan_ids": [f"plan_{number}"]}
+        return {"metrics": [{**self.company["metrics"][0], "value": number % 500}]}
+
+
+def frame(entity: str, message_type: str, data: object, entity_id: str | None = None) -> str:
+    """Write a message of the stream, e.g. about a ``"Company"``."""
+    told = {"entity_type": f"rulesengine.{entity}", "message_type": message_type, "data": data}
+    return json.dumps({**told, "entity_id": entity_id} if entity_id else told, separators=(",", ":"))
 
 
 def encoded(document: Json) -> bytes:
@@ -219,3 +250,6 @@ companies are no beta customers either."""
 
 TRIVIAL = _trivial()
 """One rule of one condition, a company with nothing but keys. The rule names that company: ``numbered`` ones are denied."""
+
+FIXTURES = {"realistic": REALISTIC, "trivial": TRIVIAL}
+"""By name."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from time import perf_counter
+from typing import IO, Any
 
 __all__ = ["OURS", "VENDOR", "Running", "Side", "running"]
 
@@ -36,6 +37,24 @@ class Side:
             timeout=60,
         )
         return done.stdout
+
+    def told(self, what: str, *arguments: str, **environment: str) -> tuple[Any, float]:
+        """Run one of ``processes`` in a new interpreter.
+
+        Returns:
+            The first line it printed, read as JSON, and after how many seconds that came.
+        """
+        command = [str(self.python), "-m", "tests.benchmarks.processes", what, self.root, *arguments]
+        started = perf_counter()
+        with subprocess.Popen(
+            command, env={**_environment(), **environment}, cwd=_TREE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            seconds = perf_counter() - started
+        if process.returncode or not line:
+            raise RuntimeError(f"{what} of {self.root} ended with status {process.returncode}")
+        return json.loads(line), seconds
 
 
 VENDOR = Side("schematic", _TREE / ".peer" / "venv" / "bin" / "python")
@@ -85,15 +104,15 @@ class Running:
 
 
 @contextmanager
-def running(url: str) -> Iterator[tuple[Running, Running]]:
-    """Run one worker per side, vendor first, against the service at ``url``."""
+def running(*where: str) -> Iterator[tuple[Running, Running]]:
+    """Run one worker per side, vendor first, with these arguments after the package (see ``worker``)."""
     with ExitStack() as stack:
-        yield stack.enter_context(_worker(VENDOR, url)), stack.enter_context(_worker(OURS, url))
+        yield stack.enter_context(_worker(VENDOR, where)), stack.enter_context(_worker(OURS, where))
 
 
 @contextmanager
-def _worker(side: Side, url: str) -> Iterator[Running]:
-    command = [str(side.python), "-m", "tests.benchmarks.worker", side.root, url]
+def _worker(side: Side, where: tuple[str, ...]) -> Iterator[Running]:
+    command = [str(side.python), "-m", "tests.benchmarks.worker", side.root, *where]
     with subprocess.Popen(
         command, env=_environment(), cwd=_TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

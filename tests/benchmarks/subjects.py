@@ -5,66 +5,26 @@ Written once for both packages, since they share their names; runs inside a work
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from importlib import import_module
 from itertools import count as count_from
 from itertools import repeat
 from time import perf_counter
 from typing import Any
 
 from tests.benchmarks.fixtures import REALISTIC, TRIVIAL, Fixture, encoded
+from tests.benchmarks.stream_subjects import STREAM_SUBJECTS
+from tests.benchmarks.subject import Loop, Package, Subject, made, timed
 
-__all__ = ["SUBJECTS", "Package", "Subject"]
+__all__ = ["SUBJECTS"]
 
 # The vendor's buffer sends inside the caller's ``track`` at 100 events: a section stays below, so that enqueueing is timed.
 _WARM_UP, _SECTION = 10, 80
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One thing to time in one package."""
-
-    run: Callable[[int], float]
-    """Do it so many times; the seconds that took. A wrong answer raises."""
-    answer: Callable[[], object]
-    """What it answers now, to be compared with what the row expects: JSON."""
-    close: Callable[[], object]
-    section: int = 1
-    """``run`` takes multiples of this."""
-    most_sections: int = 10_000_000
-    """For subjects whose untimed half is long."""
-
-
-@dataclass(frozen=True)
-class Package:
-    """One of the two packages, and the service its clients ask."""
-
-    root: str
-    """Import root; also the API key of its clients, by which the service tells the two apart."""
-    url: str
-
-    def module(self, name: str) -> Any:
-        """Import one of its modules, e.g. ``"client"``."""
-        return import_module(f"{self.root}.{name}")
-
-    def client(self) -> Any:
-        """Make a sync client: defaults throughout, the logger at WARNING."""
-        return self.module("client").Schematic(self.root, self._config("SchematicConfig"))
-
-    def async_client(self) -> Any:
-        """Make an async client, likewise; call it inside the loop, the vendor's needs that."""
-        return self.module("client").AsyncSchematic(self.root, self._config("AsyncSchematicConfig"))
-
-    def _config(self, name: str) -> Any:
-        config = getattr(self.module("client"), name)
-        return config(base_url=self.url, event_capture_url=self.url, log_level=logging.WARNING)
+_FULL = 100
+"""Events of a batch."""
 
 
 def cached_check(package: Package) -> Subject:
@@ -78,7 +38,7 @@ def cached_check(package: Package) -> Subject:
         for _ in repeat(None, count):
             value = check("exports", company={"id": "acme"}, user={"id": "ada"})
         spent = perf_counter() - started
-        return _timed(spent, value)
+        return timed(spent, value)
 
     def answer() -> object:
         return [check("exports", company={"id": company}, user={"id": "ada"}) for company in ("acme", "globex")]
@@ -88,8 +48,8 @@ def cached_check(package: Package) -> Subject:
 
 def cached_check_async(package: Package) -> Subject:
     """`check_flag` answered by the flag-check cache, async."""
-    loop = _Loop()
-    client = loop.run(_made(package))
+    loop = Loop()
+    client = loop.run(made(package))
     check = client.check_flag
 
     async def batch(count: int) -> float:
@@ -98,7 +58,7 @@ def cached_check_async(package: Package) -> Subject:
         for _ in repeat(None, count):
             value = await check("exports", company={"id": "acme"}, user={"id": "ada"})
         spent = perf_counter() - started
-        return _timed(spent, value)
+        return timed(spent, value)
 
     async def answer() -> object:
         return [await check("exports", company={"id": company}, user={"id": "ada"}) for company in ("acme", "globex")]
@@ -138,8 +98,8 @@ def track(package: Package) -> Subject:
 def track_async(package: Package) -> Subject:
     """`track` up to the return of the call, async; each section meets an empty queue."""
     queued = _Queued(package)
-    loop = _Loop()
-    client = loop.run(_made(package))
+    loop = Loop()
+    client = loop.run(made(package))
 
     async def batch(count: int) -> float:
         nonlocal client
@@ -161,6 +121,30 @@ def track_async(package: Package) -> Subject:
         return spent
 
     return Subject(lambda count: loop.run(batch(count)), lambda: queued.total, lambda: loop.end(client), _SECTION, 200)
+
+
+def flush(package: Package) -> Subject:
+    """Delivery of what `track` queued, sync, in batches of 100; per event."""
+    queued = _Queued(package)
+    client = package.client()
+    send = client.flush if package.is_ours else client.event_buffer.flush
+    send()
+
+    def run(count: int) -> float:
+        spent = 0.0
+        for _ in range(count // _FULL):
+            for options in queued.options(_FULL):
+                client.track("export_created", company={"id": "acme"}, user={"id": "ada"}, quantity=1, options=options)
+            started = perf_counter()
+            send()
+            spent += perf_counter() - started
+        return spent
+
+    def answer() -> object:
+        send()
+        return queued.total
+
+    return Subject(run, answer, client.shutdown, _FULL)
 
 
 def engine_realistic(package: Package) -> Subject:
@@ -188,21 +172,21 @@ def _engine(package: Package, fixture: Fixture, section: int = 1) -> Subject:
     def ask(company: Any) -> Any:
         return engine.result(flag, company, user, None, now_ms=now_ms, source="stream", standing=standing, as_of=as_of)
 
-    def timed(companies: Iterable[Any]) -> float:
+    def over(companies: Iterable[Any]) -> float:
         value = None
         started = perf_counter()
         for company in companies:
             value = ask(company)[0].value
         spent = perf_counter() - started
-        return _timed(spent, value)
+        return timed(spent, value)
 
     def run(count: int) -> float:
         if section == 1:
-            return timed(repeat(held, count))
+            return over(repeat(held, count))
         spent = 0.0
         for _ in range(count // section):
             companies = [engine.put_company(encoded(fixture.used(next(numbers)))) for _ in range(section)]
-            spent += timed(companies)
+            spent += over(companies)
             for company in companies:
                 engine.drop(company)
         return spent
@@ -261,35 +245,11 @@ class _Queued:
         return [self._options(idempotency_key=f"b-{n}", sent_at=self._sent_at) for n in range(first, self.total)]
 
 
-class _Loop:
-    """One event loop kept over all batches, as an application would."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._loop.run_until_complete(work)
-
-    def end(self, client: Any) -> None:
-        self.run(client.shutdown())
-        self._loop.close()
-
-
-async def _made(package: Package) -> Any:
-    return package.async_client()
-
-
-def _timed(spent: float, value: object) -> float:
-    if value is not True:
-        raise AssertionError(f"timed a wrong answer: {value!r}")
-    return spent
-
-
 SUBJECTS: dict[str, Callable[[Package], Subject]] = {
     subject.__name__: subject
     for subject in (
         *(cached_check, cached_check_async, track, track_async, verify_1_kb, verify_100_kb),
-        *(engine_realistic, engine_trivial, engine_fresh),
+        *(engine_realistic, engine_trivial, engine_fresh, flush),
     )
-}
+} | STREAM_SUBJECTS
 """By name, as a worker is asked for them."""

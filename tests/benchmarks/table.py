@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.rows import Measured, Row
+from tests.benchmarks.measuring import Measured, Row
 
 __all__ = ["heading", "is_reached", "line", "verdict"]
 
-_COLUMNS = "{what:<44}  {vendor:>12}  {ours:>12}  {ratio:>7}  {bar:>7}  {moonshot:>8}  {verdict}"
+_COLUMNS = "{what:<50}  {vendor:>12}  {ours:>12}  {ratio:>7}  {bar:>7}  {moonshot:>8}  {verdict}"
 
 
 def heading() -> str:
@@ -18,13 +18,14 @@ def heading() -> str:
 
 def line(row: Row, measured: Measured) -> str:
     """Show one row."""
+    target = f"{{:g}} {row.unit}" if row.is_absolute else "{:g} x"
     return _COLUMNS.format(
         what=row.what,
         vendor=_shown(measured.vendor, f"{{:.4g}} {row.unit}"),
         ours=_shown(measured.ours, f"{{:.4g}} {row.unit}"),
         ratio=_shown(measured.ratio, "{:.2f} x"),
-        bar=_shown(row.bar, "{:g} x"),
-        moonshot=_shown(row.moonshot, "{:g} x"),
+        bar=_shown(row.bar, target),
+        moonshot=_shown(row.moonshot, target),
         verdict=verdict(row, measured),
     ).rstrip()
 
@@ -35,13 +36,21 @@ def _shown(number: float | None, form: str) -> str:
 
 def is_reached(row: Row, measured: Measured) -> bool:
     """Tell whether the bar is reached, if there is one."""
-    return row.bar is None or measured.ratio is None or measured.ratio >= row.bar
+    return _meets(row, measured, row.bar)
 
 
 def verdict(row: Row, measured: Measured) -> str:
     """Give ``"moonshot"``, ``"bar"`` or ``"BELOW BAR"``; nothing for a row that only reports."""
-    if measured.ratio is None or row.moonshot is None:
+    if row.bar is None:
         return ""
-    if measured.ratio >= row.moonshot:
+    if _meets(row, measured, row.moonshot):
         return "moonshot"
     return "bar" if is_reached(row, measured) else "BELOW BAR"
+
+
+def _meets(row: Row, measured: Measured, target: float | None) -> bool:
+    if target is None:
+        return True
+    if row.is_absolute:
+        return measured.ours <= target
+    return measured.ratio is None or measured.ratio >= target

@@ -6,7 +6,8 @@ import pytest
 
 from schematic_core.rules import check
 from tests.benchmarks.fixtures import REALISTIC, TRIVIAL, encoded
-from tests.benchmarks.rows import ROWS, Measured, Row
+from tests.benchmarks.measuring import Measured, Row
+from tests.benchmarks.rows import ROWS
 from tests.benchmarks.subjects import SUBJECTS
 from tests.benchmarks.table import heading, is_reached, line
 
@@ -34,11 +35,22 @@ def test_a_row_without_a_vendors_side_only_reports() -> None:
     assert line(alone, measured).split() == ["engine", "call", "alone", "1.5", "us"]
 
 
+@pytest.mark.parametrize(("stall", "verdict"), [(5.0, "moonshot"), (20.0, "bar"), (20.1, "BELOW BAR")])
+def test_an_absolute_row_must_stay_within_its_bar(stall: float, verdict: str) -> None:
+    """Whatever the vendor's side takes, ours alone is judged."""
+    row = Row("stall", "longest stall", "ms", 20, 5, lambda _bench: None, is_absolute=True)
+    measured = Measured(300.0, stall, 300.0 / stall)
+
+    assert line(row, measured).endswith(verdict)
+    assert is_reached(row, measured) is (verdict != "BELOW BAR")
+
+
 def test_every_row_has_a_name_of_its_own_and_a_moonshot_above_its_bar() -> None:
     """Rows can be chosen by name, and the targets are not swapped."""
     assert len({row.name for row in ROWS}) == len(ROWS)
-    targets = [(row.bar, row.moonshot) for row in ROWS]
-    assert all(bar is moonshot is None or 1 < (bar or 0) < (moonshot or 0) for bar, moonshot in targets)
+    for row in ROWS:
+        lower, higher = (row.moonshot, row.bar) if row.is_absolute else (row.bar, row.moonshot)
+        assert row.bar is row.moonshot is None or 1 < (lower or 0) < (higher or 0)
 
 
 def test_fixtures_have_the_size_and_the_answer_that_the_targets_name() -> None:

@@ -1,5 +1,7 @@
 """One side of a benchmark: a process of either package that runs batches when told to, one JSON line each way.
 
+Arguments: the package, the URLs of service and stream, ``brief`` or ``thorough``.
+
 - ``{"open": "cached_check"}`` prepares a subject;
 - ``{"batch": 0.05}`` runs it for about so many seconds, answered by ``{"each": 2.1e-06}``, the seconds of one call;
 - ``{"once": true}`` runs the smallest batch;
@@ -15,7 +17,8 @@ import logging
 import sys
 from collections.abc import Mapping
 
-from tests.benchmarks.subjects import SUBJECTS, Package, Subject
+from tests.benchmarks.subject import Package, Subject
+from tests.benchmarks.subjects import SUBJECTS
 
 
 class Worker:
@@ -65,9 +68,9 @@ class Worker:
 
 def main() -> None:
     """Obey standard input until it ends."""
-    root, url = sys.argv[1:]
+    root, url, stream_url, manner = sys.argv[1:]
     logging.getLogger("schematic").setLevel(logging.WARNING)
-    worker = Worker(Package(root, url))
+    worker = Worker(Package(root, url, stream_url, is_brief=manner == "brief"))
     for line in sys.stdin:
         sys.stdout.write(json.dumps(worker.obey(json.loads(line))) + "\n")
         sys.stdout.flush()
