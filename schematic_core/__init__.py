@@ -86,7 +86,14 @@ _HOMES = {
         "TrackOptions",
     ),
 }
-_MODULES = ("cache", "client", "core", "datastream", "types", "webhook_utils")  # usable after `import schematic_core` alone
+_MODULES = (
+    "cache",
+    "client",
+    "core",
+    "datastream",
+    "types",
+    "webhook_utils",
+)  # usable after `import schematic_core` alone
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [

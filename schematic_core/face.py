@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from schematic_core.api.endpoints import RESOURCES
 from schematic_core.config import ClientOptions, SchematicConfig, Settings, resolve
 from schematic_core.errors import ConfigurationError
+from schematic_core.events.values import EventCounts
 from schematic_core.runtime import Runtime
 from schematic_core.values import FlagDefault, Keys
 
@@ -50,6 +51,7 @@ class Face:
         self._runtime = runtime
         self._recall = runtime.recall
         self._worker = runtime.events.worker
+        self._sent = runtime.events.sent
 
     def _refuse(self, settings: Settings) -> None:
         """Raise ``ConfigurationError`` for settings that this face cannot use."""
@@ -95,6 +97,11 @@ class Face:
     def settings(self) -> Settings:
         """The settings in force."""
         return self._runtime.settings
+
+    @property
+    def event_counts(self) -> EventCounts:
+        """What became of this process's events so far: queued, waiting, sent, retried, dropped by reason."""
+        return self._runtime.events.counts
 
     def set_flag_default(self, flag_key: str, value: FlagDefault) -> None:
         """Set the value of a flag for when nothing can answer; ``value`` may be a function."""

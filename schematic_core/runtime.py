@@ -14,7 +14,8 @@ from schematic_core import lifecycle
 from schematic_core.api.call import Call, Response
 from schematic_core.cache.plan import cache_plan
 from schematic_core.chance import chance
-from schematic_core.checks.answers import Answers, Token
+from schematic_core.checks.answers import Answers
+from schematic_core.checks.concerned import Concerned, company_tokens
 from schematic_core.checks.defaults import FlagDefaults
 from schematic_core.checks.desk import Desk
 from schematic_core.checks.flow import CheckFlow, CheckRules, Deadlines
@@ -26,7 +27,7 @@ from schematic_core.client_log import client_log
 from schematic_core.config import Settings
 from schematic_core.errors import ConnectionFailed
 from schematic_core.events.thread import EventSender
-from schematic_core.keys import InvalidKeys, check_row, normalise
+from schematic_core.keys import InvalidKeys, check_row
 from schematic_core.timing import Backoff, Breaker
 from schematic_core.values import (
     REASON_CLOSED,
@@ -130,6 +131,7 @@ class Runtime:
 
         local, source = follow(self.settings, self.events.worker, self.log)
         self.local, self.source, self.recall = local, source, local.recall
+        self.events.prewarmed_by(source)
         asked = service if self.settings.environment_file is None else None
         deadlines = Deadlines(self.settings.check_timeout, self._clock)
         self.flow = LocalFlow(local, source, asked, self.defaults, deadlines, self._clock)
@@ -233,14 +235,11 @@ class Runtime:
         user: Keys | None,
     ) -> int:
         """Drop remembered answers; see the faces."""
-        sides: list[list[Token]] = []
-        if company is not None or company_id is not None:
-            sides.append(_tokens("company", "company_id", company, company_id))
-        if user is not None or user_id is not None:
-            sides.append(_tokens("user", "user_id", user, user_id))
-        if flag_key is not None:
-            sides.append([("flag", flag_key, "")])
-        return self._forget(self.desk.drop(sides))
+        whom = Concerned(company_id, user_id, flag_key, company, user)
+        if self.local is not None and self.settings.environment_file is None:  # a file says everything by itself
+            with self.local.changing() as replica:
+                whom.doubt(replica)
+        return self._forget(self.desk.drop(whom.groups()))
 
     def meet_loop(self) -> None:
         """Remember the loop that uses the async face, for async cache providers; the first one as long as it runs."""
@@ -350,7 +349,7 @@ class Runtime:
         return CheckResult(value=value, reason=REASON_INVALID_KEYS, flag_key=key, error=fault)
 
     def _usage_recorded(self, companies: Iterable[Mapping[str, str]]) -> None:
-        tokens = {token for keys in companies for token in _tokens("company", "company_id", keys, None)}
+        tokens = {token for keys in companies for token in company_tokens(keys)}
         if tokens:
             self._forget(self.desk.expire_usage(tokens))
 
@@ -385,14 +384,6 @@ def _listed(flag_keys: Iterable[str] | None) -> list[str] | None:
     if isinstance(flag_keys, (str, bytes)):
         raise InvalidKeys(f"flag_keys must be several keys, e.g. ['exports'], not one {type(flag_keys).__name__}")
     return None if flag_keys is None else list(flag_keys)
-
-
-def _tokens(pair_kind: Any, id_kind: Any, keys: Keys | None, id_: str | None) -> list[Token]:
-    try:
-        tokens: list[Token] = [(pair_kind, name, value) for name, value in normalise(keys).items()]
-    except InvalidKeys:
-        tokens = []
-    return [*tokens, (id_kind, id_, "")] if id_ else tokens
 
 
 def _utc_now() -> datetime:

@@ -12,14 +12,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from operator import attrgetter
 from typing import NamedTuple, Union
 
-from schematic_core.checks.evaluate import Evaluator, Parts
+from schematic_core.checks.evaluate import Evaluator
 from schematic_core.checks.local_flow import ASK_SERVICE, Need
-from schematic_core.checks.question import Context, Question, RawQuestion, Subject
+from schematic_core.checks.question import Context, Question, RawQuestion, Subject, raw_question
 from schematic_core.datastream.replica import Applied, Change, Conflict, Replica
 from schematic_core.datastream.versions import EntityVersion, FlagVersion, Kind, Stamp
 from schematic_core.errors import ConfigurationError, EngineError
@@ -27,7 +28,7 @@ from schematic_core.events.recording import record_check
 from schematic_core.events.worker import Worker
 from schematic_core.keys import Pairs, pairs
 from schematic_core.rules.engine import Engine
-from schematic_core.values import REASON_NO_CONTEXT, CheckResult, Keys, Source, Standing
+from schematic_core.values import REASON_NO_CONTEXT, CheckFlagOptions, CheckResult, Keys, Source, Standing
 
 __all__ = ["REASON_KEY_CONFLICT", "Bounds", "Local"]
 
@@ -38,6 +39,8 @@ LONGEST_MEMO = 30.0
 
 _monotonic = time.monotonic
 _NOBODY = Stamp()
+_NEVER = float("inf")
+_generation = attrgetter("generation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,25 @@ class Memo:
 
     __slots__ = ("company", "company_keys", "result", "until", "user", "user_keys")
 
-    def __init__(self, result: CheckResult, until: float, company: Stamp, user: Stamp, subject: Subject) -> None:
+    def __init__(
+        self,
+        result: CheckResult,
+        until: float,
+        found: _Found,
+        company_keys: dict[str, str],
+        user_keys: dict[str, str],
+    ) -> None:
         self.result = result
         self.until = until
-        self.company = company
-        self.user = user
-        self.company_keys: dict[str, str] = dict(subject[1])
-        self.user_keys: dict[str, str] = dict(subject[2])
+        self.company = _NOBODY if found.company is None else found.company.stamp
+        self.user = _NOBODY if found.user is None else found.user.stamp
+        self.company_keys = company_keys
+        self.user_keys = user_keys
+
+    @property
+    def subject(self) -> Subject:
+        """What was asked."""
+        return self.result.flag_key, tuple(self.company_keys.items()), tuple(self.user_keys.items())
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +91,9 @@ class _Life:
 class _Found(NamedTuple):
     """What to evaluate, and the life of its oldest part."""
 
-    parts: Parts
+    flag: FlagVersion
+    company: EntityVersion | None
+    user: EntityVersion | None
     life: _Life
 
 
@@ -120,6 +137,7 @@ class Local:
 
     def after_fork_in_child(self) -> None:
         """Start anew and empty: the inherited lock may be held, and the connection is the parent's."""
+        self._evaluator.after_fork_in_child()
         self.lock = threading.RLock()  # a finaliser or signal handler may check while this thread holds it
         self.memos: dict[RawQuestion, Memo] = {}
         self._replica = self._make_replica()
@@ -146,38 +164,84 @@ class Local:
         record_check(self._worker, memo.result, memo.company_keys, memo.user_keys, is_preflight=False)
         return memo.result
 
+    def check_again(self, flag_key: str, company: Keys | None, user: Keys | None) -> CheckResult | None:
+        """Answer anew what was asked before in the same way and rests on an entity that changed; None: the flow must.
+
+        It spares what the flow does to understand a question, which costs more than the answer. The answer is remembered
+        no longer than the former one was to be, so that the flow has its turn now and then.
+        """
+        try:
+            raw = raw_question(flag_key, company, user)
+            former = self.memos.get(raw)
+        except Exception:  # noqa: BLE001 - as in `recall`
+            return None
+        if former is None or former.until <= _monotonic():
+            return None
+        now = self._clock()
+        with self.lock:
+            memos, life = self.memos, self._life
+            if life is None or life.ended_at is not None or memos.get(raw) is not former:
+                return None
+            found = self._gather(former.subject, now, life, is_live=True)
+        if not isinstance(found, _Found):
+            return None
+        answer = self._evaluate(None, found)
+        if answer is None:
+            return None
+        result, until = answer
+        company_keys, user_keys = former.company_keys, former.user_keys
+        memos[raw] = Memo(result, min(until, former.until), found, company_keys, user_keys)
+        record_check(self._worker, result, company_keys, user_keys, is_preflight=False)
+        return result
+
     def alias(self, raw: RawQuestion, subject: Subject) -> None:
         """Let ``raw`` find the answer to ``subject`` directly from now on."""
         memos = self.memos
         memo = memos.get(subject)
-        if memo is not None and raw not in memos:
+        if memo is not None and memos.get(raw) is not memo:
             self._keep(memos, raw, memo)
 
     def consult(self, question: Question) -> Union[CheckResult, Need]:
         """Answer from what is here, if it may be used as it is; see `LocalSource`."""
         now = self._clock()
+        memo = None if question.is_preflight else self.memos.get(question.subject)
+        if memo is not None and now < memo.until and memo.company.is_current and memo.user.is_current:
+            memo.company.is_used = memo.user.is_used = True
+            return memo.result
         with self.lock:
             memos, life = self.memos, self._life
             if life is None or self._is_old(life, now, self._bounds.stale_after):
                 return ASK_SERVICE
-            found = self._gather(question, now, life, is_live=life.ended_at is None)
+            found = self._gather(question.subject, now, life, is_live=life.ended_at is None)
         if not isinstance(found, _Found):
             return found
-        return self._evaluate(question, found, memos) or ASK_SERVICE
+        if self._is_old(found.life, now, self._bounds.stale_after):  # the latest connection did not confirm an entity
+            return ASK_SERVICE
+        if self._replica.is_doubted(found.company, found.user):  # and there is no connection to ask
+            return ASK_SERVICE
+        answer = self._evaluate(question.options, found)
+        if answer is None:
+            return ASK_SERVICE
+        result, until = answer
+        if not question.is_preflight:
+            context = question.context
+            self._keep(memos, question.subject, Memo(result, until, found, dict(context.company), dict(context.user)))
+        return result
 
     def last_known(self, question: Question) -> CheckResult | None:
         """Answer from what is here, however old it is within ``serve_stale``."""
         now = self._clock()
         with self.lock:
             life = self._life
-            if life is None:
+            if life is None or self._is_old(life, now, self._bounds.serve_stale):
                 return None
-            found = self._gather(question, now, life, is_live=False)
+            found = self._gather(question.subject, now, life, is_live=False)
         if isinstance(found, CheckResult):
             return found
         if isinstance(found, Need) or self._is_old(found.life, now, self._bounds.serve_stale):
             return None
-        return self._evaluate(question, found, None)
+        answer = self._evaluate(question.options, found)
+        return None if answer is None else answer[0]
 
     def flag_keys(self) -> list[str] | None:
         """List every flag; None when they are not all here."""
@@ -229,6 +293,7 @@ class Local:
         with self.lock:
             if self._is_closed:
                 return
+            self._is_failing = False  # not at each success: one bad company would be told of again and again
             life = self._life = _Life(self._replica.generation)
             self._lives = {
                 number: one
@@ -260,38 +325,60 @@ class Local:
     def _is_old(self, life: _Life, now: float, most: float) -> bool:
         return life.ended_at is not None and now >= life.ended_at + most
 
-    def _gather(
-        self, question: Question, now: float, life: _Life, *, is_live: bool
-    ) -> Union[_Found, CheckResult, Need]:
-        flag = self._replica.find_flag(question.flag_key)
+    def _gather(self, subject: Subject, now: float, life: _Life, *, is_live: bool) -> Union[_Found, CheckResult, Need]:
+        flag_key, company_keys, user_keys = subject
+        flag = self._replica.find_flag(flag_key)
         if flag is None:
             return ASK_SERVICE
-        context = question.context
-        if not (context.company or context.user):
+        if not (company_keys or user_keys):
             return self._default(flag, REASON_NO_CONTEXT, life)
-        needed: list[tuple[Kind, Pairs]] = []
-        found: list[EntityVersion | None] = []
-        sides: tuple[tuple[Kind, Pairs], ...] = (("company", context.company), ("user", context.user))
-        for kind, keys in sides:
-            version = self._replica.find(kind, keys) if keys else None
-            if isinstance(version, Conflict):
-                ids = " and ".join(version.ids)
-                return self._default(flag, REASON_KEY_CONFLICT, life, error=f"keys of the {kind} belong to {ids}")
-            if version is not None and version.bumps:
-                version = self._counted(version, keys)
-            if version is not None and is_live and not self._replica.is_confirmed(version, now):
-                version = None
-            if keys and version is None and not self._bounds.is_complete:
-                if self._replica.is_missing(kind, keys, now):
-                    return ASK_SERVICE
-                needed.append((kind, keys))
-            found.append(version)
-        if needed:
-            return Need(tuple(needed))
-        held = [version for version in found if version is not None]
-        lives = [self._lives.get(version.generation, life) for version in held]
-        oldest = min([life, *lives], key=lambda one: one.generation)
-        return _Found(Parts(flag, found[0], found[1], oldest.standing), oldest)
+        company = self._side("company", company_keys, flag, now, life, is_live=is_live)
+        if company is ASK_SERVICE or isinstance(company, CheckResult):
+            return company
+        user = self._side("user", user_keys, flag, now, life, is_live=is_live)
+        if user is ASK_SERVICE or isinstance(user, CheckResult):
+            return user
+        if isinstance(company, Need) or isinstance(user, Need):
+            return Need(tuple(entity for side in (company, user) if isinstance(side, Need) for entity in side.entities))
+        for version in (company, user):
+            if version is not None and version.generation < life.generation:
+                oldest = self._life_of(version, life) or life
+                life = min(life, oldest, key=_generation)
+        return _Found(flag, company, user, life)
+
+    def _side(
+        self, kind: Kind, keys: Pairs, flag: FlagVersion, now: float, life: _Life, *, is_live: bool
+    ) -> Union[EntityVersion, CheckResult, Need, None]:
+        """Give the company or the user as it may be used now, with tracked usage counted into it; else the answer without it.
+
+        None: there is none, and that is all there is to know.
+        """
+        if not keys:
+            return None
+        version = self._replica.find(kind, keys)
+        if isinstance(version, Conflict):
+            ids = " and ".join(version.ids)
+            return self._default(flag, REASON_KEY_CONFLICT, life, error=f"keys of the {kind} belong to {ids}")
+        if version is not None and version.bumps:
+            version = self._counted(version, keys)
+        if version is not None:
+            # What the connection of now confirmed, it stands by.
+            is_good = self._replica.is_confirmed(version, now) if is_live else self._life_of(version, life) is not None
+            if is_good:
+                return version
+        if self._bounds.is_complete:
+            return None
+        return ASK_SERVICE if self._replica.is_missing(kind, keys, now) else Need(((kind, keys),))
+
+    def _life_of(self, version: EntityVersion, life: _Life) -> _Life | None:
+        """Give the connection that last stood by a version; None when that is longer ago than ``serve_stale``.
+
+        A connection that was lost before everything was here stood by nothing.
+        """
+        if version.generation >= life.generation:
+            return life
+        known = (number for number in self._lives if number <= version.generation)
+        return self._lives.get(max(known, default=0))
 
     def _counted(self, version: EntityVersion, keys: Pairs) -> EntityVersion | None:
         """Give the version after tracked usage was counted into it."""
@@ -313,34 +400,33 @@ class Local:
             standing=life.standing,
         )
 
-    def _evaluate(self, question: Question, found: _Found, memos: dict[RawQuestion, Memo] | None) -> CheckResult | None:
+    def _evaluate(self, options: CheckFlagOptions | None, found: _Found) -> tuple[CheckResult, float] | None:
+        """Give the answer, and until when it may be given again (monotonic seconds); None when the engine cannot."""
         now, wall = self._clock(), self._wall()
+        flag, company, user, life = found
         try:
-            result, horizon_ms = self._evaluator.evaluate(question.options, found.parts, wall)
+            result, horizon_ms = self._evaluator.evaluate(options, flag, company, user, life.standing, wall)
         except (EngineError, ConfigurationError) as error:
             if not self._is_failing:
                 self._is_failing = True
                 self._log.warning("flags cannot be evaluated here and are asked for over HTTP: %s", error)
             return None
-        self._is_failing = False
-        if memos is not None and not question.is_preflight:
-            left = LONGEST_MEMO if horizon_ms is None else horizon_ms / 1000 - wall
-            until = min(now + LONGEST_MEMO, now + left, self._good_until(found))
-            company, user = found.parts.company, found.parts.user
-            stamps = company.stamp if company is not None else _NOBODY, user.stamp if user is not None else _NOBODY
-            self._keep(memos, question.subject, Memo(result, until, *stamps, question.subject))
-        return result
+        left = LONGEST_MEMO if horizon_ms is None else min(LONGEST_MEMO, horizon_ms / 1000 - wall)
+        return result, min(now + left, self._good_until(company, user, life))
 
-    def _good_until(self, found: _Found) -> float:
+    def _good_until(self, company: EntityVersion | None, user: EntityVersion | None, life: _Life) -> float:
         """Give until when what an answer rests on may be used as it is, monotonic seconds."""
-        _, company, user, _ = found.parts
-        times = [float("inf") if found.life.ended_at is None else found.life.ended_at + self._bounds.stale_after]
-        if self._bounds.ttl is not None:
-            times += [version.confirmed_at + self._bounds.ttl for version in (company, user) if version is not None]
-        return min(times)
+        until = _NEVER if life.ended_at is None else life.ended_at + self._bounds.stale_after
+        ttl = self._bounds.ttl
+        if ttl is not None:
+            if company is not None:
+                until = min(until, company.confirmed_at + ttl)
+            if user is not None:
+                until = min(until, user.confirmed_at + ttl)
+        return until
 
     def _keep(self, memos: dict[RawQuestion, Memo], raw: RawQuestion, memo: Memo) -> None:
         if len(memos) >= MAX_MEMOS and raw not in memos:
-            with self.lock:
+            with self.lock, suppress(RuntimeError):  # others add without the lock
                 memos.pop(next(iter(memos)), None)
         memos[raw] = memo

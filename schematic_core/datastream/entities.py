@@ -39,6 +39,10 @@ class Entities:
         """Give what is held under an id."""
         return self._held.get(id_)
 
+    def versions(self) -> list[EntityVersion]:
+        """List all that is held."""
+        return list(self._held.values())
+
     def is_held(self, version: EntityVersion) -> bool:
         """Whether this very version is the one held."""
         return self._held.get(version.id) is version

@@ -28,15 +28,17 @@ class FlagPreparation:
 
         A partial is a replacement if it has all members of a flag.
         """
-        value = message.data.value if message.data is not None else None
-        key, id_ = _text(value, "key"), _text(value, "id") or message.entity_id
+        data = message.data
+        value = None if data is None else data.value
+        key, id_ = (None, None) if data is None else (_text(data.member("key")), _text(data.member("id")))
+        id_ = id_ or message.entity_id
         if message.message_type == "delete":
             return FlagRemoved(key, id_) if key is not None or id_ is not None else self._nothing("bad_flag")
-        if message.data is None or not isinstance(value, dict):
+        if data is None or not isinstance(value, dict):
             return self._nothing("bad_flag")
         if message.message_type == "partial" and not all(name in value for name in _MEMBERS):
             return self._nothing("partial_flag")
-        made = self._version(message.data)
+        made = self._version(data)
         if isinstance(made, FlagVersion):
             return FlagStored(made)
         return FlagRemoved(key, id_, made)
@@ -51,7 +53,7 @@ class FlagPreparation:
                 continue
             flags = {} if flags is None else flags
             for element in page.elements():
-                former = held.get(_text(element.value, "key") or "")
+                former = held.get(_text(element.member("key")) or "")
                 made = former if former is not None and former.text == element.text else self._version(element)
                 if isinstance(made, FlagVersion):
                     flags[made.key] = made
@@ -61,7 +63,7 @@ class FlagPreparation:
 
     def _version(self, element: Element) -> FlagVersion | EngineError | None:
         """Hold a flag; counts one that cannot be used and gives the engine's reason, if it was the engine's."""
-        key = _text(element.value, "key")
+        key = _text(element.member("key"))
         if key is None:
             self._counts["bad_flag"] += 1
             return None
@@ -71,12 +73,12 @@ class FlagPreparation:
             self._counts["bad_flag"] += 1
             return refusal(error)
         return FlagVersion(
-            _text(element.value, "id") or "",
+            _text(element.member("id")) or "",
             key,
             element.text,
             handle,
             self._release,
-            default_value=element.value.get("default_value") is True,
+            default_value=element.member("default_value") is True,
         )
 
     def _nothing(self, why: str) -> FlagStored | FlagRemoved | None:
@@ -84,6 +86,5 @@ class FlagPreparation:
         return None
 
 
-def _text(value: object, name: str) -> str | None:
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, str) else None
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

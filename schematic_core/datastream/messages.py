@@ -1,16 +1,17 @@
 """Frames of the stream: requests written, frames read, and the contract's names for both.
 
 Frames are walked: the envelope member by member, an array of data element by element, so that even a frame of many
-megabytes is never turned into objects as a whole. Each element comes with its own text, which goes to the engine as it is.
+megabytes is never turned into objects as a whole. Each element comes with its own text, which goes to the engine as it is;
+of its members only an outline is kept until it is used, since reading a large array twice takes as long as the rest.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from schematic_core.datastream.versions import Kind
 from schematic_core.keys import Pairs
@@ -21,6 +22,14 @@ __all__ = ["Element", "Garbled", "Message", "decode", "entity_request", "flags_r
 _ENTITY_TYPES: dict[Kind, str] = {"company": "rulesengine.Company", "user": "rulesengine.User"}
 _DIGITS = 4000  # about as many as Python turns into a number; an exact value of that size is nowhere asked for
 
+OUTLINE = ("id", "key", "default_value")
+"""Members that are kept of each object in an array."""
+
+_Outline = tuple[Any, int, int]
+"""What is kept of an element, and where in the array it starts and ends."""
+
+_plain_name = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
+_after_member = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*").match
 _separator = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*").match
 _thing = re.compile(r"[^ \t\n\r]").search
 _tokens = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL).finditer
@@ -31,16 +40,37 @@ class Garbled(Exception):
     """A frame that cannot be read. The text says what is wrong and where, and shows nothing of the content."""
 
 
-class Element(NamedTuple):
+class Element:
     """One JSON value of a frame.
 
-    Attributes:
+    Args:
         value: as Python reads it; None for null, and for what is nested too deeply to be read.
         text: its own bytes, exactly as sent.
+        is_outline: whether ``value`` is an object of which only the members in ``OUTLINE`` are given.
     """
 
-    value: Any
-    text: bytes
+    __slots__ = ("_is_outline", "_value", "text")
+
+    def __init__(self, value: Any, text: bytes, *, is_outline: bool = False) -> None:
+        self._value = value
+        self._is_outline = is_outline
+        self.text = text
+
+    @property
+    def value(self) -> Any:
+        """The whole value."""
+        if self._is_outline:
+            self._value, self._is_outline = _read(self.text.decode(), 0)[0], False
+        return self._value
+
+    def member(self, name: str) -> Any:
+        """Give a member whose name is in ``OUTLINE``; None when there is none, and when the value is no object."""
+        return self._value.get(name) if isinstance(self._value, dict) else None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Element) and (self.value, self.text) == (other.value, other.text)
+
+    __hash__ = None  # type: ignore[assignment]  # as most values have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +86,7 @@ class Message:
         has_more: whether pages follow; None when the frame is no page.
         page: which page it is, from 1; None when the frame does not say.
         array: the text of an array of data; None when data is none.
+        outlines: what is known of its elements already; None when nothing is.
 
     Source: ``datastream.md`` section 4. Members of another type than the contract's count as not sent.
     """
@@ -68,6 +99,7 @@ class Message:
     has_more: bool | None = None
     page: int | None = None
     array: str | None = field(default=None, repr=False)
+    outlines: Sequence[_Outline] | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_array(self) -> bool:
@@ -80,9 +112,10 @@ class Message:
         Raises:
             Garbled: part-way, where the array is broken. Never for messages that `decode` gave, which has looked.
         """
-        if self.array is not None:
-            for value, start, end in _elements(self.array, 0):
-                yield Element(value, _encoded(self.array[start:end]))
+        if self.array is None:
+            return
+        for value, start, end in _outlined(self.array, 0) if self.outlines is None else self.outlines:
+            yield Element(value, _encoded(self.array[start:end]), is_outline=isinstance(value, dict))
 
 
 def decode(frame: str | bytes) -> Message:
@@ -96,8 +129,9 @@ def decode(frame: str | bytes) -> Message:
     for name, value, start, end in _members(text):
         members[name] = value, start, end
     data, start, end = members.get("data", (None, 0, 0))
-    is_array = text[start:end].startswith("[")
-    element = None if is_array or text[start:end] in {"", "null"} else Element(data, _encoded(text[start:end]))
+    own_text = text[start:end]
+    is_array = own_text.startswith("[")
+    element = None if is_array or own_text in {"", "null"} else Element(data, _encoded(own_text))
     has_more, page = _pagination(members.get("pagination", (None,))[0])
     return Message(
         entity_type=_text(members, "entity_type") or "",
@@ -107,7 +141,8 @@ def decode(frame: str | bytes) -> Message:
         stream_id=_text(members, "stream_id"),
         has_more=has_more,
         page=page,
-        array=text[start:end] if is_array else None,
+        array=own_text if is_array else None,
+        outlines=data if is_array else None,
     )
 
 
@@ -156,42 +191,56 @@ def _pagination(value: object) -> tuple[bool | None, int | None]:
 def _members(text: str) -> Iterator[tuple[str, Any, int, int]]:
     """Walk an object that is all of ``text``: name and value of each member, and where the value starts and ends.
 
-    The value of an array is not built, only looked through.
+    The value of an array is not built: its outlines are given.
     """
     at = _skip_space(text, 0)
     if text[at : at + 1] != "{":
         raise Garbled("the frame is not a JSON object")
     at = _skip_space(text, at + 1)
     has_members = text[at : at + 1] != "}"
+    at += not has_members
     while has_members:
-        if text[at : at + 1] != '"':
-            raise _broken(at)
-        name, at = _name(text, at + 1)
-        at = _skip_space(text, at)
-        if text[at : at + 1] != ":":
-            raise _broken(at)
-        at = _skip_space(text, at + 1)
+        plain = _plain_name(text, at)
+        name, at = (plain[1], plain.end()) if plain is not None else _name(text, at)
         value, end = _value(text, at)
         yield name, value, at, end
-        at = _skip_space(text, end)
-        has_members = text[at : at + 1] == ","
-        if has_members:
-            at = _skip_space(text, at + 1)
-    if text[at : at + 1] != "}":
-        raise _broken(at)
-    at = _skip_space(text, at + 1)
+        separator = _after_member(text, end)
+        if separator is None:
+            raise _broken(_skip_space(text, end))
+        at = separator.end()
+        has_members = separator[1] == ","
+    at = _skip_space(text, at)
     if at != len(text):
         raise _broken(at)
 
 
+def _name(text: str, at: int) -> tuple[str, int]:
+    """Read any name with its colon; gives where the value starts."""
+    if text[at : at + 1] != '"':
+        raise _broken(at)
+    try:
+        name, end = _string(text, at + 1, True)
+    except ValueError:
+        raise _broken(at + 1) from None
+    at = _skip_space(text, end)
+    if text[at : at + 1] != ":":
+        raise _broken(at)
+    return name, _skip_space(text, at + 1)
+
+
 def _value(text: str, at: int) -> tuple[Any, int]:
-    """Read the value at ``at``, an array without its elements; give the position after it too."""
+    """Read the value at ``at``, of an array its outlines; give the position after it too."""
     if text[at : at + 1] != "[":
         return _read(text, at)
-    inside = at + 1
-    for _, _, end in _elements(text, at):
-        inside = end
-    return None, text.index("]", inside) + 1
+    outlines = [(value, start - at, end - at) for value, start, end in _outlined(text, at)]
+    last = at + outlines[-1][2] if outlines else at + 1
+    return outlines, text.index("]", last) + 1
+
+
+def _outlined(text: str, at: int) -> Iterator[_Outline]:
+    """Walk the array that starts at ``at``; of objects only an outline is kept."""
+    for value, start, end in _elements(text, at):
+        yield {name: value[name] for name in OUTLINE if name in value} if isinstance(value, dict) else value, start, end
 
 
 def _elements(text: str, at: int) -> Iterator[tuple[Any, int, int]]:
@@ -210,19 +259,11 @@ def _elements(text: str, at: int) -> Iterator[tuple[Any, int, int]]:
         at = separator.end()
 
 
-def _name(text: str, at: int) -> tuple[str, int]:
-    try:
-        name, end = _string(text, at, True)
-    except ValueError:
-        raise _broken(at) from None
-    return name, end
-
-
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < _DIGITS else float(digits)
 
 
-_read_plain = json.JSONDecoder().raw_decode
+_scan = cast("Any", json.JSONDecoder()).scan_once  # what ``raw_decode`` calls; typeshed knows it not
 _read_large = json.JSONDecoder(parse_int=_integer).raw_decode
 
 
@@ -230,15 +271,18 @@ def _read(text: str, at: int) -> tuple[Any, int]:
     """Read one value. One that is nested too deeply to be read is None, so that its neighbours can still be read."""
     try:
         try:
-            return _read_plain(text, at)
+            found: tuple[Any, int] = _scan(text, at)
         except json.JSONDecodeError:
             raise
         except ValueError:  # a number of too many digits
-            return _read_large(text, at)
+            found = _read_large(text, at)
+    except StopIteration as stop:  # as the scanner says that there is no value
+        raise _broken(stop.value) from None
     except json.JSONDecodeError as error:
         raise _broken(error.pos) from None
     except RecursionError:
         return None, _end_of_deep(text, at)
+    return found
 
 
 def _end_of_deep(text: str, at: int) -> int:

@@ -39,7 +39,7 @@ from schematic_core.datastream.entity_preparation import EntityPreparation
 from schematic_core.datastream.flag_preparation import FlagPreparation
 from schematic_core.datastream.lookups import AskedKeys
 from schematic_core.datastream.messages import Message
-from schematic_core.datastream.versions import EntityVersion, FlagVersion, Holder, Kind
+from schematic_core.datastream.versions import EntityVersion, FlagVersion, Holder, Kind, Stamp
 from schematic_core.keys import Pairs
 
 __all__ = ["Applied", "Change", "Conflict", "Replica"]
@@ -74,6 +74,7 @@ class Replica:
         size = max(1, max_entities)
         self._entities: dict[Kind, Entities] = {"company": Entities(size), "user": Entities(size)}
         self._missing: dict[Kind, AskedKeys[float]] = {"company": AskedKeys(size), "user": AskedKeys(size)}
+        self._doubted: set[tuple[Kind, str]] = set()
         self._flags: dict[str, FlagVersion] = {}
         self._of_entities = EntityPreparation(holder, self._entities, self.counts)
         self._of_flags = FlagPreparation(holder, self.counts)
@@ -159,10 +160,30 @@ class Replica:
         return self._entities[kind].find(pairs)
 
     def is_confirmed(self, version: EntityVersion, now: float) -> bool:
-        """Whether the connection of now said so, not longer ago than ``ttl``."""
-        if version.generation != self.generation:
+        """Whether the connection of now said so, not longer ago than ``ttl``, and nobody has doubted it since."""
+        if version.generation != self.generation or self.is_doubted(version):
             return False
         return self._ttl is None or now - version.confirmed_at <= self._ttl
+
+    def doubt(self, kind: Kind, id_: str | None, pairs: Pairs) -> None:
+        """Somebody else knows of a change: let the entity with this id, or with any of the pairs, be asked for again.
+
+        What is held stays the last known state. Whoever was said not to exist may be asked for again, too.
+        """
+        entities = self._entities[kind]
+        found = [entities.get(id_)] if id_ else []
+        self._doubt(found + [entities.peek((pair,)) for pair in pairs])
+        self._missing[kind].forget_sharing(pairs)
+
+    def doubt_all(self) -> None:
+        """Let every entity be asked for again; see `doubt`."""
+        for kind, entities in self._entities.items():
+            self._doubt(entities.versions())
+            self._missing[kind].clear()
+
+    def is_doubted(self, *versions: EntityVersion | None) -> bool:
+        """Whether nothing was said about the whole of one of these entities since `doubt`."""
+        return bool(self._doubted) and any(one and (one.kind, one.id) in self._doubted for one in versions)
 
     def bind(self, kind: Kind, pairs: Pairs, id_: str) -> None:
         """Remember that the server answered these pairs with this entity, which has been applied.
@@ -174,7 +195,7 @@ class Replica:
 
     def note_missing(self, kind: Kind, pairs: Pairs, now: float) -> None:
         """The server knows nobody with these pairs: what they find is removed, and that is remembered for a while."""
-        self._entities[kind].remove_asked(pairs)
+        self._believe(kind, self._entities[kind].remove_asked(pairs))
         self._missing[kind].note(pairs, now + self._not_found_ttl)
 
     def is_missing(self, kind: Kind, pairs: Pairs, now: float) -> bool:
@@ -202,6 +223,7 @@ class Replica:
     def _put(self, version: EntityVersion, *, claims: bool) -> Applied:
         self._missing[version.kind].forget_sharing(version.pairs)
         evicted = self._entities[version.kind].put(version, claims=claims)
+        self._believe(version.kind, (version.id if claims else None, evicted))
         return Applied(version.kind, ids=(version.id,), evicted=evicted)
 
     def _apply_based(self, change: Merged | Counted) -> Applied:
@@ -218,6 +240,7 @@ class Replica:
         applied = self._put(version, claims=False)
         if version.id != base.id:  # the server gave it another id
             entities.remove(base.id)
+            self._believe(base.kind, (base.id,))
         return applied
 
     def _confirm(self, change: Confirmed) -> Applied:
@@ -226,6 +249,10 @@ class Replica:
             return Applied(base.kind, is_applied=False)
         base.generation = change.generation
         base.confirmed_at = change.confirmed_at
+        if not base.stamp.is_current:  # it was doubted
+            former, base.stamp = base.stamp, Stamp()
+            base.stamp.is_used = former.is_used
+            base.stamp.is_current = not base.bumps  # a bump just now may have marked the former one
         return self._put(base, claims=True)
 
     def _remove(self, change: Removed) -> Applied:
@@ -233,7 +260,18 @@ class Replica:
         if change.base is not None and not entities.is_held(change.base):
             return Applied(change.kind, is_applied=False)
         ids = tuple(id_ for id_ in change.ids if entities.remove(id_))
+        self._believe(change.kind, ids)
         return Applied(change.kind, ids=ids, rejected=change.rejected)
+
+    def _doubt(self, found: Iterable[EntityVersion | Conflict | None]) -> None:
+        for version in found:
+            if isinstance(version, EntityVersion):
+                self._doubted.add((version.kind, version.id))
+                version.stamp.is_current = False
+
+    def _believe(self, kind: Kind, ids: Iterable[str | None]) -> None:
+        if self._doubted:
+            self._doubted.difference_update([(kind, id_) for id_ in ids if id_ is not None])
 
     def _put_flags(self, change: FlagsStored) -> Applied:
         if change.flags is None:

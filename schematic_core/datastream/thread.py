@@ -78,6 +78,7 @@ class Stream:
             if self._is_started:
                 return
             self._is_started = True
+            self._remake_pump()  # gevent may have replaced locks and threads since this was made
             weakref.finalize(self, self._pump.end).atexit = False
             lifecycle.register(self)
             with contextlib.suppress(RuntimeError):  # the interpreter is ending: no thread can be started any more
@@ -129,12 +130,7 @@ class Stream:
 
     def after_fork_in_child(self) -> None:
         """Start anew with the next check: the parent's threads are not here, and its socket is the parent's."""
-        inherited, self._pump = self._pump, self._make_pump()
-        for listener in inherited.news.on_status.functions:
-            self._pump.news.on_status.add(listener)
-        for change_listener in inherited.news.on_change.functions:
-            self._pump.news.on_change.add(change_listener)
-        inherited.abandon()
+        self._remake_pump().abandon()
         self._renew()
 
     def begin_exit(self, deadline: float) -> None:  # noqa: ARG002 - of the protocol
@@ -145,6 +141,12 @@ class Stream:
     def finish_exit(self, deadline: float) -> None:
         """Wait for the one that uses the engine."""
         self._join(max(0.0, deadline - time.monotonic()))
+
+    def _remake_pump(self) -> Pump:
+        """Begin with a new pump that tells the same listeners; gives the old one."""
+        old, self._pump = self._pump, self._make_pump()
+        self._pump.news.on_status, self._pump.news.on_change = old.news.on_status, old.news.on_change
+        return old
 
     def _join(self, timeout: float) -> None:
         thread = self._pump.thread

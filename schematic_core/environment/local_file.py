@@ -172,17 +172,23 @@ class EnvironmentFile:
         self._log.info("the environment file has changed and was read again")
 
     def _take_over(self) -> None:
+        try:
+            with self._local.changing():  # nobody is answered from a half of it
+                self._put_everything()
+        except ConfigurationError as error:  # in the midst of a check, which never raises
+            self._log.error("flags cannot be evaluated here and answer their defaults: %s", error)
+
+    def _put_everything(self) -> None:
         environment, now = self._environment, self._now()
-        with self._local.changing():  # nobody is answered from a half of it
-            self._local.renew()
-            flags = [flag_document(environment, key, _overridden(environment, key)) for key in environment.flags]
-            frame = {"entity_type": "rulesengine.Flags", "message_type": "full", "data": flags}
-            self._local.apply(self._local.replica.prepare_flags([decode(dumps(frame))]))
-            self._companies = {}
-            self._put_all(companies(environment, now), now)
-            for user in users(environment, now):
-                self._apply("User", user.id, user_document(environment, user))
-            self._local.up()
+        self._local.renew()
+        flags = [flag_document(environment, key, _overridden(environment, key)) for key in environment.flags]
+        frame = {"entity_type": "rulesengine.Flags", "message_type": "full", "data": flags}
+        self._local.apply(self._local.replica.prepare_flags([decode(dumps(frame))]))
+        self._companies = {}
+        self._put_all(companies(environment, now), now)
+        for user in users(environment, now):
+            self._apply("User", user.id, user_document(environment, user))
+        self._local.up()
 
     def _put_all(self, all_companies: Iterable[Company], now: datetime) -> None:
         ends: list[datetime] = []

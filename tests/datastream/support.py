@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -58,6 +59,14 @@ def until(holds: Callable[[], object], timeout: float = 10.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+async def until_on_loop(holds: Callable[[], object], timeout: float = 10.0) -> bool:
+    """Wait as `until` does, while other tasks go on."""
+    end = time.monotonic() + timeout
+    while not holds() and time.monotonic() < end:  # noqa: ASYNC110 - other threads bring it about, and tell no event
+        await asyncio.sleep(0.005)
+    return bool(holds())
 
 
 class Service:
@@ -265,7 +274,13 @@ def playing() -> Iterator[Script]:
     script = Script("")
     quiet = logging.Logger("tests.script", logging.CRITICAL)
     server = serve_websocket(
-        script.handle, "127.0.0.1", 0, process_request=script.refuse, logger=quiet, ping_interval=None, close_timeout=0.5
+        script.handle,
+        "127.0.0.1",
+        0,
+        process_request=script.refuse,
+        logger=quiet,
+        ping_interval=None,
+        close_timeout=0.5,
     )
     script.url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/datastream"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from schematic_core.client import AsyncSchematic, Schematic
@@ -126,8 +127,15 @@ class World:
         began = time.monotonic()
         key = self.random.choice(list(self.ids))
         self.random.choice(
-            [self._plan, self._plan, self._trait, self._trait, self._trait, self._track, self._override]
-            + [self._take_back, self._delete, self._create]
+            [
+                *[self._plan] * 2,
+                *[self._trait] * 3,
+                self._track,
+                self._override,
+                self._take_back,
+                self._delete,
+                self._create,
+            ]
         )(key)
         self.note(began)
 
@@ -182,7 +190,7 @@ class World:
             lambda: dev("garble", kind=self.random.choice(["text", "cut", "binary", "torn"])),
             lambda: dev("oversize", bytes=300_000),
             lambda: dev("stall", seconds=self.random.uniform(0.05, 0.6), pongs=self.random.random() < 0.5),
-            lambda: self.service.fault(path="/datastream", count=self.random.randint(1, 15), status=503),
+            self._go_away,
             lambda: habits(duplicate=True),
             lambda: habits(nulls=True, deletes=self.random.choice(["keys", "id", "null"])),
             lambda: habits(delay=self.random.choice([0.001, 0.01])),
@@ -190,6 +198,10 @@ class World:
             habits,
         ]
         self.random.choice(faults)()
+
+    def _go_away(self) -> None:
+        self.service.fault(path="/datastream", count=self.random.randint(2, 40), status=503)
+        self.service.dev("drop")
 
     def calm(self) -> None:
         """End all disturbances."""
@@ -268,7 +280,7 @@ def _wrong(world: World, seen: Seen) -> str | None:
     """Say what is wrong with an answer."""
     if seen.source not in {"stream", "api"}:
         return f"it came from {seen.source}"
-    if seen.is_stale and seen.age > STALE_AFTER + 1.0:
+    if seen.is_stale and seen.age > STALE_AFTER + (seen.given_at - seen.asked_at) + 0.02:  # of two clocks
         return "it is too old, and says so"
     since = seen.asked_at - LAG - (STALE_AFTER if seen.is_stale else 0.0)
     possible = world.possible(seen.flag, seen.company, since, seen.given_at)
@@ -305,7 +317,7 @@ def _settle(world: World, clients: list[Checking], number: int) -> None:
         return answer.source == "stream" and answer.feature_usage == number
 
     for one in clients:
-        assert until(lambda one=one: is_lit(one), 20.0), f"{one.face}: {stream_of(one.client).status}"
+        assert until(partial(is_lit, one), 20.0), f"{one.face}: {stream_of(one.client).status}"
     time.sleep(0.25)  # for what is remembered of companies that were not there
 
 

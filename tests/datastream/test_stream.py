@@ -609,8 +609,9 @@ def test_the_stream_can_be_followed_without_a_client(service: Service) -> None:
         with pytest.raises(StreamError, match="company"):
             stream.check_flag("exports", ACME)
         assert stream.check_flag("on-by-default").value is True
+        odd: Any = {"id": 1.5}
         with pytest.raises(TypeError):
-            stream.check_flag("exports", {"id": 1.5})
+            stream.check_flag("exports", odd)
 
     assert stream.status == "closed"
     assert service.events("flag_check") == []

@@ -52,10 +52,12 @@ import pytest
 from schematic_core.client import CheckFlagOptions
 from schematic_core.config import DataStreamConfig
 from schematic_core.datastream.replica import Replica
+from schematic_core.datastream.values import StreamChange
 from schematic_core.environment import parse_environment
 from schematic_core.rules import engine
 from schematic_core.values import REASON_CLOSED
 from tests.datastream import frames
+from tests.datastream.driving import Turned
 from tests.datastream.support import (
     ACME,
     ADA,
@@ -226,7 +228,11 @@ def test_d4_a_lease_moves_the_balance(follow: Follow, service: Service) -> None:
     assert ask(client, "tokens").value is True
 
     _push(
-        service, "Company", "partial", {"credit_lease_balance": {"bcrd_ai": {"remaining": 0, "reserved": 2}}}, "comp_acme"
+        service,
+        "Company",
+        "partial",
+        {"credit_lease_balance": {"bcrd_ai": {"remaining": 0, "reserved": 2}}},
+        "comp_acme",
     )
 
     assert until(lambda: client.datastream.find_company(ACME)["credit_balances"] == {"bcrd_ai": 0})
@@ -585,7 +591,12 @@ def test_d24_a_slow_application_delays_no_pong(listen: Follow, script: Script) -
     gate = threading.Event()
     heard: list[str] = []
     client = listen()
-    client.datastream.on_change(lambda change: (gate.wait(10.0), heard.extend(change.ids)))
+
+    def listen_slowly(change: StreamChange) -> None:
+        gate.wait(10.0)
+        heard.extend(change.ids)
+
+    client.datastream.on_change(listen_slowly)
 
     script.line.send(*(frame("Flag", "full", plan_flag(f"flag-{number}")) for number in range(20)))
     is_answered = script.line.socket.ping().wait(5.0)
@@ -645,6 +656,20 @@ def test_item_1_a_server_that_was_away_for_long_is_followed_again(face: str) -> 
         assert (answer.value, answer.source, answer.is_stale) == (False, "stream", False)
         assert service.asked("Company") == [ACME]
         stack.__exit__(None, None, None)
+
+
+def test_item_2_a_page_that_comes_twice_is_no_set_of_its_own() -> None:
+    """Not the last one either: one page is never applied as the whole set."""
+    turned = Turned()
+    turned.open()
+
+    turned.page(1, "a", has_more=True)
+    turned.page(1, "a", has_more=True)
+    whole = turned.page(2, "b", has_more=False)
+    again = turned.page(2, "b", has_more=False)
+
+    assert (whole.update, len(whole.pages)) == ("flags", 2)
+    assert (again.update, again.pages) == (None, ())
 
 
 @pytest.mark.parametrize("form", ["keys", "null"])
