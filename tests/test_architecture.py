@@ -48,6 +48,7 @@ LEVELS = {
     "schematic_core.checks.flow": 3,
     "schematic_core.checks.local_flow": 3,
     "schematic_core.checks.evaluate": 4,
+    "schematic_core.checks.memos": 2,
     "schematic_core.checks.local": 4,
     "schematic_core.datastream": 2,
     "schematic_core.datastream.messages": 1,

@@ -13,22 +13,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from operator import attrgetter
-from typing import NamedTuple, Union
+from typing import Union
 
 from schematic_core.checks.evaluate import Evaluator
 from schematic_core.checks.local_flow import ASK_SERVICE, Need
+from schematic_core.checks.memos import Bounds, Found, Life, Memo
 from schematic_core.checks.question import Context, Question, RawQuestion, Subject, raw_question
 from schematic_core.datastream.replica import Applied, Change, Conflict, Replica
-from schematic_core.datastream.versions import EntityVersion, FlagVersion, Kind, Stamp
+from schematic_core.datastream.versions import EntityVersion, FlagVersion, Kind
 from schematic_core.errors import ConfigurationError, EngineError
 from schematic_core.events.recording import record_check
 from schematic_core.events.worker import Worker
 from schematic_core.keys import Pairs, pairs
 from schematic_core.rules.engine import Engine
-from schematic_core.values import REASON_NO_CONTEXT, CheckFlagOptions, CheckResult, Keys, Source, Standing
+from schematic_core.values import REASON_NO_CONTEXT, CheckFlagOptions, CheckResult, Keys, Source
 
 __all__ = ["REASON_KEY_CONFLICT", "Bounds", "Local"]
 
@@ -38,63 +38,8 @@ LONGEST_MEMO = 30.0
 """Seconds: the wall clock may be set, and a fork may go unnoticed."""
 
 _monotonic = time.monotonic
-_NOBODY = Stamp()
 _NEVER = float("inf")
 _generation = attrgetter("generation")
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How old local answers may be, seconds; and whether the source knows every entity there is (an environment file)."""
-
-    stale_after: float
-    serve_stale: float
-    ttl: float | None = None
-    is_complete: bool = False
-
-
-class Memo:
-    """An answer, until when (monotonic) and on which versions it holds, and whom it was asked for."""
-
-    __slots__ = ("company", "company_keys", "result", "until", "user", "user_keys")
-
-    def __init__(
-        self,
-        result: CheckResult,
-        until: float,
-        found: _Found,
-        company_keys: dict[str, str],
-        user_keys: dict[str, str],
-    ) -> None:
-        self.result = result
-        self.until = until
-        self.company = _NOBODY if found.company is None else found.company.stamp
-        self.user = _NOBODY if found.user is None else found.user.stamp
-        self.company_keys = company_keys
-        self.user_keys = user_keys
-
-    @property
-    def subject(self) -> Subject:
-        """What was asked."""
-        return self.result.flag_key, tuple(self.company_keys.items()), tuple(self.user_keys.items())
-
-
-@dataclass(slots=True, eq=False)
-class _Life:
-    """One connection from the moment everything was here; ``ended_at`` is monotonic."""
-
-    generation: int
-    standing: Standing = field(default_factory=Standing)
-    ended_at: float | None = None
-
-
-class _Found(NamedTuple):
-    """What to evaluate, and the life of its oldest part."""
-
-    flag: FlagVersion
-    company: EntityVersion | None
-    user: EntityVersion | None
-    life: _Life
 
 
 class Local:
@@ -141,8 +86,8 @@ class Local:
         self.lock = threading.RLock()  # a finaliser or signal handler may check while this thread holds it
         self.memos: dict[RawQuestion, Memo] = {}
         self._replica = self._make_replica()
-        self._life: _Life | None = None
-        self._lives: dict[int, _Life] = {}
+        self._life: Life | None = None
+        self._lives: dict[int, Life] = {}
 
     # -- questions
 
@@ -183,7 +128,7 @@ class Local:
             if life is None or life.ended_at is not None or memos.get(raw) is not former:
                 return None
             found = self._gather(former.subject, now, life, is_live=True)
-        if not isinstance(found, _Found):
+        if not isinstance(found, Found):
             return None
         answer = self._evaluate(None, found)
         if answer is None:
@@ -213,13 +158,11 @@ class Local:
             if life is None or self._is_old(life, now, self._bounds.stale_after):
                 return ASK_SERVICE
             found = self._gather(question.subject, now, life, is_live=life.ended_at is None)
-        if not isinstance(found, _Found):
+        if not isinstance(found, Found):
             return found
-        if self._is_old(found.life, now, self._bounds.stale_after):  # the latest connection did not confirm an entity
-            return ASK_SERVICE
-        if self._replica.is_doubted(found.company, found.user):  # and there is no connection to ask
-            return ASK_SERVICE
-        answer = self._evaluate(question.options, found)
+        is_doubted = self._replica.is_doubted(found.company, found.user)  # and there is no connection to ask
+        is_old = self._is_old(found.life, now, self._bounds.stale_after)  # nor did the latest one confirm it
+        answer = None if is_doubted or is_old else self._evaluate(question.options, found)
         if answer is None:
             return ASK_SERVICE
         result, until = answer
@@ -294,7 +237,7 @@ class Local:
             if self._is_closed:
                 return
             self._is_failing = False  # not at each success: one bad company would be told of again and again
-            life = self._life = _Life(self._replica.generation)
+            life = self._life = Life(self._replica.generation)
             self._lives = {
                 number: one
                 for number, one in self._lives.items()
@@ -322,10 +265,10 @@ class Local:
 
     # -- one evaluation
 
-    def _is_old(self, life: _Life, now: float, most: float) -> bool:
+    def _is_old(self, life: Life, now: float, most: float) -> bool:
         return life.ended_at is not None and now >= life.ended_at + most
 
-    def _gather(self, subject: Subject, now: float, life: _Life, *, is_live: bool) -> Union[_Found, CheckResult, Need]:
+    def _gather(self, subject: Subject, now: float, life: Life, *, is_live: bool) -> Union[Found, CheckResult, Need]:
         flag_key, company_keys, user_keys = subject
         flag = self._replica.find_flag(flag_key)
         if flag is None:
@@ -344,10 +287,10 @@ class Local:
             if version is not None and version.generation < life.generation:
                 oldest = self._life_of(version, life) or life
                 life = min(life, oldest, key=_generation)
-        return _Found(flag, company, user, life)
+        return Found(flag, company, user, life)
 
     def _side(
-        self, kind: Kind, keys: Pairs, flag: FlagVersion, now: float, life: _Life, *, is_live: bool
+        self, kind: Kind, keys: Pairs, flag: FlagVersion, now: float, life: Life, *, is_live: bool
     ) -> Union[EntityVersion, CheckResult, Need, None]:
         """Give the company or the user as it may be used now, with tracked usage counted into it; else the answer without it.
 
@@ -370,7 +313,7 @@ class Local:
             return None
         return ASK_SERVICE if self._replica.is_missing(kind, keys, now) else Need(((kind, keys),))
 
-    def _life_of(self, version: EntityVersion, life: _Life) -> _Life | None:
+    def _life_of(self, version: EntityVersion, life: Life) -> Life | None:
         """Give the connection that last stood by a version; None when that is longer ago than ``serve_stale``.
 
         A connection that was lost before everything was here stood by nothing.
@@ -388,7 +331,7 @@ class Local:
         found = self._replica.find(version.kind, keys)
         return None if isinstance(found, Conflict) else found
 
-    def _default(self, flag: FlagVersion, reason: str, life: _Life, error: str | None = None) -> CheckResult:
+    def _default(self, flag: FlagVersion, reason: str, life: Life, error: str | None = None) -> CheckResult:
         return CheckResult(
             value=flag.default_value,
             reason=reason,
@@ -400,7 +343,7 @@ class Local:
             standing=life.standing,
         )
 
-    def _evaluate(self, options: CheckFlagOptions | None, found: _Found) -> tuple[CheckResult, float] | None:
+    def _evaluate(self, options: CheckFlagOptions | None, found: Found) -> tuple[CheckResult, float] | None:
         """Give the answer, and until when it may be given again (monotonic seconds); None when the engine cannot."""
         now, wall = self._clock(), self._wall()
         flag, company, user, life = found
@@ -414,7 +357,7 @@ class Local:
         left = LONGEST_MEMO if horizon_ms is None else min(LONGEST_MEMO, horizon_ms / 1000 - wall)
         return result, min(now + left, self._good_until(company, user, life))
 
-    def _good_until(self, company: EntityVersion | None, user: EntityVersion | None, life: _Life) -> float:
+    def _good_until(self, company: EntityVersion | None, user: EntityVersion | None, life: Life) -> float:
         """Give until when what an answer rests on may be used as it is, monotonic seconds."""
         until = _NEVER if life.ended_at is None else life.ended_at + self._bounds.stale_after
         ttl = self._bounds.ttl

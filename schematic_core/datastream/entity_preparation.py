@@ -179,25 +179,12 @@ def _members(
         read = {name: loads(members[name]) for name in names if name in members}
         made = change(read)
         for name, value in made.items():
-            if name not in read:
+            if name not in read or read[name] is not value:
                 members[name] = write_value(value)
-            elif read[name] is not value:
-                members[name] = _rewritten(members[name], read[name], value)
     except (ValueError, RecursionError) as error:
         # What JSON cannot say, such as a number beyond all bounds, the engine would not take either.
         raise EngineError(f"the merged document cannot be written: {error}", code="unwritable") from error
     return members, made
-
-
-def _rewritten(text: bytes, former: object, value: object) -> bytes:
-    """Write what has become of ``former``, whose text is given: most often one row of a list is new, the rest is copied."""
-    if isinstance(former, list) and isinstance(value, list) and len(former) == len(value):
-        changed = [rows for rows in zip(former, value, strict=True) if rows[0] is not rows[1]]
-        if len(changed) == 1:
-            old, new = write_value(changed[0][0]), write_value(changed[0][1])
-            if text.count(old) == 1:
-                return text.replace(old, new)
-    return write_value(value)
 
 
 def _pairs(document: object) -> Pairs:

@@ -13,21 +13,21 @@ _Messages = tuple[Message, ...]
 class Loading:
     """Gathers the pages of one set of flags until the last has come. A set is whole only when the service says so.
 
-    Pages of a set that nobody waits for any more (after a reload, or after all flags came in one piece) are left out until
-    a new set begins. They are told by their numbers; a page without one is always taken.
+    Pages of a set that has ended, or that nobody waits for any more (after a reload, or after all flags came in one piece),
+    are left out until a new set begins: one that comes twice is no set of its own. They are told by their numbers; a page
+    without one is always taken.
 
     Attributes:
         fails_at: when a load that has not ended by then has failed.
         due_at: when to ask (again); None when there is nothing to ask.
     """
 
-    __slots__ = ("_asked_at", "_changes", "_is_stale", "_limits", "_pages", "due_at", "fails_at")
+    __slots__ = ("_asked_at", "_changes", "_limits", "_pages", "due_at", "fails_at")
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         self._limits = limits
         self._pages: list[Message] = []
         self._changes: list[Message] = []
-        self._is_stale = False
         self._asked_at = now - limits.reload_interval
         self.due_at: float | None = now
         self.fails_at = now + limits.load_timeout
@@ -48,7 +48,7 @@ class Loading:
 
     def again(self, now: float) -> None:
         """Forget the set that is coming and ask again, as soon as it is decent."""
-        self._abort()
+        self._forget()
         self.due_at = max(now, self._asked_at + self._limits.reload_interval)
         self.fails_at = self.due_at + self._limits.load_timeout
 
@@ -60,14 +60,12 @@ class Loading:
     def add(self, message: Message, now: float) -> tuple[_Messages, _Messages] | None:
         """Take in flags; give the pages of the whole set and the changes since, or None while more must follow."""
         if message.has_more is None:
-            self._abort()
+            self._forget()
             return (message,), ()
-        if self._is_stale and message.page is not None and message.page > 1:
-            self._is_stale = message.has_more
+        if not self.is_begun and message.page is not None and message.page > 1:
             return None
         if message.page == 1:
-            self._abort()
-        self._is_stale = False
+            self._forget()
         self.fails_at = now + self._limits.load_timeout
         self._pages.append(message)
         if message.has_more:
@@ -75,10 +73,6 @@ class Loading:
         gathered = tuple(self._pages), tuple(self._changes)
         self._forget()
         return gathered
-
-    def _abort(self) -> None:
-        self._is_stale = self._is_stale or self.is_begun
-        self._forget()
 
     def _forget(self) -> None:
         self._pages = []
