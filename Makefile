@@ -10,13 +10,14 @@ IN := -c constraints/dev.txt
 SHELL_TESTS := $(addprefix tests/api/test_,executors.py loops.py lookup.py resources.py) \
 	$(addprefix tests/checks/test_,local.py odd_callers.py pitfalls.py) \
 	$(wildcard tests/datastream/test_dial.py tests/datastream/test_stream*.py tests/datastream/test_chaos.py) \
-	$(addprefix tests/events/test_,delivery.py losses.py processes.py races.py sender.py)
+	$(wildcard tests/events/test_servers*.py) \
+	$(addprefix tests/events/test_,cycles.py delivery.py losses.py processes.py races.py sender.py soak.py)
 PURE_TESTS := $(addprefix tests/,api binding cache checks datastream events webhooks \
 	$(addprefix server/test_,machines.py streams.py)) \
 	$(addprefix tests/test_,config.py config_datastream.py errors.py finished.py keys.py timing.py values.py wire.py)
 PACKAGES := schematic_core schematic_fastapi schematic_flask schematic_django
 
-.PHONY: help demo test coverage lint bench bench-once wasm wasm-check generate generate-check docs clean
+.PHONY: help demo test test-servers soak coverage lint bench bench-once wasm wasm-check generate generate-check docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -26,6 +27,13 @@ demo: $(VENV)/.base ## gate, meter and re-open a real FastAPI app against the lo
 
 test: $(VENV)/.test $(PEER)/.installed ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-servers: $(VENV)/.test ## forks and exits of real servers, in every combination (`make test` takes one of each kind)
+	SERVERS=all $(BIN)/python -m pytest tests/events/test_servers*.py $(ARGS)
+
+soak: $(VENV)/.test ## lose no event in minutes of trouble, and nothing else in 10,000 clients (SECONDS=180 of storm)
+	$(BIN)/python -m tests.events.soak --seconds $(or $(SECONDS),180)
+	$(BIN)/python -m tests.events.cycles
 
 coverage: $(VENV)/.test ## prove that tests take every branch of values, wire, machines and flows
 	$(BIN)/python -m pytest -q -m 'not hypothesis' --cov --cov-report= $(PURE_TESTS) $(addprefix --ignore=,$(SHELL_TESTS))

@@ -115,17 +115,18 @@ class Local:
         It spares what the flow does to understand a question, which costs more than the answer. The answer is remembered
         no longer than the former one was to be, so that the flow has its turn now and then.
         """
+        memos = self.memos
         try:
             raw = raw_question(flag_key, company, user)
-            former = self.memos.get(raw)
+            former = memos.get(raw)
         except Exception:  # noqa: BLE001 - as in `recall`
             return None
-        if former is None or former.until <= _monotonic():
-            return None
         now = self._clock()
+        if former is None or former.until <= now:
+            return None
         with self.lock:
-            memos, life = self.memos, self._life
-            if life is None or life.ended_at is not None or memos.get(raw) is not former:
+            life = self._life
+            if life is None or life.ended_at is not None or memos is not self.memos:
                 return None
             found = self._gather(former.subject, now, life, is_live=True)
         if not isinstance(found, Found):
@@ -157,7 +158,7 @@ class Local:
             memos, life = self.memos, self._life
             if life is None or self._is_old(life, now, self._bounds.stale_after):
                 return ASK_SERVICE
-            found = self._gather(question.subject, now, life, is_live=life.ended_at is None)
+            found = self._gather_or_pass(question.subject, now, life, is_live=life.ended_at is None)
         if not isinstance(found, Found):
             return found
         is_doubted = self._replica.is_doubted(found.company, found.user)  # and there is no connection to ask
@@ -178,7 +179,7 @@ class Local:
             life = self._life
             if life is None or self._is_old(life, now, self._bounds.serve_stale):
                 return None
-            found = self._gather(question.subject, now, life, is_live=False)
+            found = self._gather_or_pass(question.subject, now, life, is_live=False)
         if isinstance(found, CheckResult):
             return found
         if isinstance(found, Need) or self._is_old(found.life, now, self._bounds.serve_stale):
@@ -217,16 +218,23 @@ class Local:
         """What is held, for preparing changes outside the lock; only the source's thread does."""
         return self._replica
 
-    def renew(self) -> None:
-        """Begin with an empty replica; for a source that says everything anew, within `changing`."""
-        self._replica = self._make_replica()
-        self._replica.begin()
+    def fresh(self) -> Replica:
+        """Give an empty replica for a source that says everything anew; see `replace`."""
+        replica = self._make_replica()
+        replica.begin()
+        return replica
+
+    def replace(self, replica: Replica) -> None:
+        """Answer from another replica from now on, which is complete."""
+        with self.lock:
+            self._replica = replica
+            self.up()
 
     def apply(self, change: Change) -> Applied:
         """Apply a prepared change."""
         with self.lock:
             applied = self._replica.apply(change)
-            if applied.is_flags:
+            if applied.is_flags or applied.is_moved:
                 self.memos = {}
         return applied
 
@@ -268,6 +276,15 @@ class Local:
     def _is_old(self, life: Life, now: float, most: float) -> bool:
         return life.ended_at is not None and now >= life.ended_at + most
 
+    def _gather_or_pass(
+        self, subject: Subject, now: float, life: Life, *, is_live: bool
+    ) -> Union[Found, CheckResult, Need]:
+        """Gather what to evaluate; nothing when this thread was interrupted in the engine, by a signal handler that checks."""
+        try:
+            return self._gather(subject, now, life, is_live=is_live)
+        except EngineError:
+            return ASK_SERVICE
+
     def _gather(self, subject: Subject, now: float, life: Life, *, is_live: bool) -> Union[Found, CheckResult, Need]:
         flag_key, company_keys, user_keys = subject
         flag = self._replica.find_flag(flag_key)
@@ -283,10 +300,9 @@ class Local:
             return user
         if isinstance(company, Need) or isinstance(user, Need):
             return Need(tuple(entity for side in (company, user) if isinstance(side, Need) for entity in side.entities))
-        for version in (company, user):
-            if version is not None and version.generation < life.generation:
-                oldest = self._life_of(version, life) or life
-                life = min(life, oldest, key=_generation)
+        if not is_live:  # otherwise the connection of now stands by both
+            lives = [self._life_of(version, life) or life for version in (company, user) if version is not None]
+            life = min([life, *lives], key=_generation)
         return Found(flag, company, user, life)
 
     def _side(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from schematic_core.datastream.limits import ConnectionLimits
 from schematic_core.datastream.messages import entity_request
 from schematic_core.datastream.refreshing import Refreshing
-from schematic_core.datastream.requests import Callback, Request, Requests, callbacks_of
+from schematic_core.datastream.requests import Callback, Request, Requests, callbacks_of, fold
 from schematic_core.datastream.versions import Kind
 from schematic_core.keys import Pairs
 
@@ -51,8 +51,15 @@ class Asking:
         self._refreshing.clear()
 
     def answered_by(self, kind: Kind, entity: Any) -> tuple[Request, ...]:
-        """Give the requests that an entity answers: those that share a pair with it, lower case."""
-        return self._requests.sharing(kind, _keys(entity))
+        """Give the requests that an entity answers: those that share a pair with it, lower case.
+
+        Where another request has the very pair, one in another case may mean another entity, and waits for its own frame.
+        """
+        own = _keys(entity)
+        sharing = self._requests.sharing(kind, own)
+        exact = {pair for request in sharing for pair in request.pairs if pair in own}
+        open_pairs = fold(own) - fold(exact)
+        return tuple(one for one in sharing if not exact.isdisjoint(one.pairs) or one.folded & open_pairs)
 
     def named_by(self, kind: Kind, error: Any) -> tuple[Request, ...]:
         """Give the requests whose keys the data of an error names."""

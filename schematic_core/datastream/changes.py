@@ -112,6 +112,7 @@ class Applied:
         is_flags: some flag is not what it was.
         rejected: why the engine refused a document; what was held in its place is gone.
         evicted: id of the entity that had to go for a new one.
+        is_moved: some keys may mean another entity than before, so that answers found by their keys are in doubt.
     """
 
     kind: Literal["flag", "company", "user"]
@@ -120,9 +121,16 @@ class Applied:
     is_flags: bool = False
     rejected: EngineError | None = None
     evicted: str | None = None
+    is_moved: bool = False
 
 
 def refusal(error: EngineError) -> EngineError:
-    """Give the error without its traceback, whose frames would keep versions alive for as long as it is kept."""
+    """Give the error without its traceback, whose frames would keep versions alive for as long as it is kept.
+
+    Raises:
+        EngineError: it says nothing about the document: the thread is in the middle of another call of the engine.
+    """
+    if error.code == "busy":
+        raise error
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

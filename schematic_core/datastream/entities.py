@@ -11,19 +11,27 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from schematic_core.datastream.lookups import AskedKeys
+from schematic_core.datastream.lookups import AskedKeys, fold
 from schematic_core.datastream.versions import EntityVersion
 from schematic_core.keys import Pairs
 
-__all__ = ["Conflict", "Entities"]
+__all__ = ["Conflict", "Entities", "Put"]
 
 _SECOND_CHANCES = 64  # so that one entity more never means a walk over all
+_MAX_LOOSE = 10_000
 
 
 class Conflict(NamedTuple):
     """The pairs of one question belong to different entities; their ids, in the order of the pairs."""
 
     ids: tuple[str, ...]
+
+
+class Put(NamedTuple):
+    """What holding a version did besides: which entity had to go for it, and whether keys may mean another one now."""
+
+    evicted: str | None
+    is_moved: bool
 
 
 class Entities:
@@ -34,6 +42,8 @@ class Entities:
         self._held: OrderedDict[str, EntityVersion] = OrderedDict()  # the one found longest ago first
         self._ids: dict[tuple[str, str], str] = {}
         self._bound: AskedKeys[tuple[str, Pairs]] = AskedKeys(max_entities)
+        # Pairs, folded, of questions that found an entity which does not have them: who shows up with one may be meant.
+        self._loose: set[tuple[str, str]] = set()
 
     def get(self, id_: str) -> EntityVersion | None:
         """Give what is held under an id."""
@@ -73,17 +83,18 @@ class Entities:
             if found.asked_as != pairs:
                 found.asked_as = pairs
             self._held.move_to_end(found.id)
+            for pair in pairs:
+                if self._ids.get(pair) != found.id and len(self._loose) < _MAX_LOOSE:
+                    self._loose.add(fold(pair))
         return found
 
-    def put(self, version: EntityVersion, *, claims: bool) -> str | None:
+    def put(self, version: EntityVersion, *, claims: bool) -> Put:
         """Hold a version in place of the former one.
 
         Args:
             version: a new one, or again the one held.
             claims: whether all its pairs become its own, as after a full message, or only those that it lacked before.
 
-        Returns:
-            The id of the entity that had to go for it, if any.
         """
         former = self._held.get(version.id)
         evicted = self._make_room() if former is None else None
@@ -97,10 +108,17 @@ class Entities:
         if former is None or known != version.pairs:
             self._bound.forget_sharing(version.pairs)
             self._forget_pairs(known, version.id, but=version.pairs)
+        is_moved = False
         for pair in version.pairs:
             if claims or pair not in known:
+                is_moved = is_moved or self._ids.get(pair, version.id) != version.id
                 self._ids[pair] = version.id
-        return evicted
+        if self._loose and not is_moved:
+            is_full = len(self._loose) >= _MAX_LOOSE
+            is_moved = any(is_full or fold(pair) in self._loose for pair in version.pairs if pair not in known)
+        if is_moved:
+            self._loose.clear()
+        return Put(evicted, is_moved)
 
     def remove(self, id_: str) -> bool:
         """Let an entity go with its lookups; False when it was not held."""

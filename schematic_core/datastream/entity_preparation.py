@@ -90,8 +90,9 @@ class EntityPreparation:
         try:
             handle = self._holder.hold(kind, data.text)
         except EngineError as error:
+            refused = refusal(error)
             self._counts["bad_entity"] += 1
-            return Removed(kind, (id_,), rejected=refusal(error))
+            return Removed(kind, (id_,), rejected=refused)
         own = _pairs(data.value)
         return Stored(
             EntityVersion(
@@ -137,8 +138,9 @@ class EntityPreparation:
             text, layout = self._writer.write(members)
             handle = self._holder.hold(base.kind, text)
         except EngineError as error:
+            refused = refusal(error)
             self._counts["bad_entity"] += 1
-            return Removed(base.kind, (base.id,), base, refusal(error))
+            return Removed(base.kind, (base.id,), base, refused)
         own = _pairs(made) if "keys" in made else base.pairs
         return EntityVersion(
             base.kind,

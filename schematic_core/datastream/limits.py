@@ -27,6 +27,7 @@ class ConnectionLimits:
         max_refreshes: requests under way at most for entities that nobody is waiting for.
         refresh_delay: the first of these starts within this time after a reconnect.
         refresh_interval: between two of them, on average.
+        max_set_size: of all pages of one set of flags, characters; a larger one counts as failed.
         page_size: flags per page to ask for; None asks for no pages.
 
     Source: ``datastream.md`` sections 2, 8 and 9, ``decisions.md`` section 3; the times of loads, vain
@@ -48,4 +49,5 @@ class ConnectionLimits:
     max_refreshes: int = 20
     refresh_delay: float = 2.0
     refresh_interval: float = 0.02
+    max_set_size: int = 1 << 29
     page_size: int | None = None

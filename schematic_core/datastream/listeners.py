@@ -42,7 +42,7 @@ class Listeners(Generic[T]):
         for function in self.functions:
             try:
                 function(news)
-            except Exception:  # noqa: BLE001 - a user's callback
+            except BaseException:  # noqa: BLE001 - a user's callback; `sys.exit()` in one must not end the stream's thread
                 self._log.exception("a listener of %s raised", self._what)
 
 

@@ -22,11 +22,12 @@ class Loading:
         due_at: when to ask (again); None when there is nothing to ask.
     """
 
-    __slots__ = ("_asked_at", "_changes", "_limits", "_pages", "due_at", "fails_at")
+    __slots__ = ("_asked_at", "_changes", "_limits", "_pages", "_size", "due_at", "fails_at")
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         self._limits = limits
         self._pages: list[Message] = []
+        self._size = 0
         self._changes: list[Message] = []
         self._asked_at = now - limits.reload_interval
         self.due_at: float | None = now
@@ -68,6 +69,11 @@ class Loading:
             self._forget()
         self.fails_at = now + self._limits.load_timeout
         self._pages.append(message)
+        self._size += len(message.array or "")
+        if self._size > self._limits.max_set_size:
+            self._forget()
+            self.fails_at = now  # pages without end are no set of flags: a connection that waits for them is given up
+            return None
         if message.has_more:
             return None
         gathered = tuple(self._pages), tuple(self._changes)
@@ -76,4 +82,5 @@ class Loading:
 
     def _forget(self) -> None:
         self._pages = []
+        self._size = 0
         self._changes = []

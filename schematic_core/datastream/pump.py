@@ -11,6 +11,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from schematic_core.datastream.connection import Connection
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Pump"]
 
 _CLOSE_NORMAL, _CLOSE_UNREADABLE = 1000, 1007
+_MAX_TURNS = 3
 
 
 class Pump:
@@ -143,11 +145,11 @@ class Pump:
                 step = _nothing
             try:
                 step()
+                self._act()
             except Exception:  # noqa: BLE001 - the top of a background thread
                 # Something of ours that nobody thought of: what this connection said is in doubt.
                 self._log.exception("a message of the stream could not be applied; connecting again")
                 self._begin_anew("a message could not be applied")
-            self._act()
 
     def _load_engine(self) -> bool:
         try:
@@ -184,7 +186,10 @@ class Pump:
             reading = threading.Thread(
                 target=read, args=(call, self._options, self), name="schematic-stream-reader", daemon=True
             )
-            reading.start()
+            try:
+                reading.start()
+            except RuntimeError as error:  # too many threads, for the moment perhaps
+                self.lost(call, Loss(None, None, f"no thread can be started: {error}"))
         elif isinstance(action, HangUp):
             self._hang_up(action.code, action.reason)
         elif call.socket is not None:
@@ -295,13 +300,14 @@ class Pump:
 
     def _apply_message(self, message: Message, now: float) -> bool:
         """Apply a message about one flag or entity; gives whether what it says is held now."""
-        while True:
-            change = self._local.replica.prepare(message, now)
-            if change is None:
-                return False
-            applied = self._apply(change)
-            if applied.is_applied:  # otherwise a caller's usage was counted in between
-                return applied.rejected is None
+        for turn in range(_MAX_TURNS):
+            # A caller's usage may be counted in between; when that happens again and again, callers have to wait.
+            with self._local.changing() if turn == _MAX_TURNS - 1 else nullcontext():
+                change = self._local.replica.prepare(message, now)
+                applied = None if change is None else self._apply(change)
+            if applied is None or applied.is_applied:
+                return applied is not None and applied.rejected is None
+        return False
 
     def _apply(self, change: Change) -> Applied:
         applied = self._local.apply(change)
@@ -342,6 +348,7 @@ class Pump:
         self._log.info("the stream is ready: flags are evaluated here")
 
     def _end(self) -> None:
+        self._local.down()
         with self._lock:
             failed = self._connection.close(self._clock())
             self._connection.take()

@@ -222,9 +222,9 @@ class Replica:
 
     def _put(self, version: EntityVersion, *, claims: bool) -> Applied:
         self._missing[version.kind].forget_sharing(version.pairs)
-        evicted = self._entities[version.kind].put(version, claims=claims)
-        self._believe(version.kind, (version.id if claims else None, evicted))
-        return Applied(version.kind, ids=(version.id,), evicted=evicted)
+        put = self._entities[version.kind].put(version, claims=claims)
+        self._believe(version.kind, (version.id if claims else None, put.evicted))
+        return Applied(version.kind, ids=(version.id,), evicted=put.evicted, is_moved=put.is_moved)
 
     def _apply_based(self, change: Merged | Counted) -> Applied:
         base, version = change.base, change.version

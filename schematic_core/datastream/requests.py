@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from schematic_core.datastream.versions import Kind
 from schematic_core.keys import Pairs
 
-__all__ = ["Callback", "Outcome", "Request", "Requests", "callbacks_of"]
+__all__ = ["Callback", "Outcome", "Request", "Requests", "callbacks_of", "fold"]
 
 Callback = Callable[[], None]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from weakref import ReferenceType, finalize, ref
 
 from schematic_core import lifecycle
-from schematic_core.datastream.messages import decode
-from schematic_core.datastream.replica import Conflict
+from schematic_core.datastream.messages import Message, decode
+from schematic_core.datastream.replica import Applied, Conflict
 from schematic_core.datastream.versions import Kind
 from schematic_core.environment import (
     Company,
@@ -29,7 +29,7 @@ from schematic_core.environment import (
 from schematic_core.environment.model import entity_id
 from schematic_core.environment.periods import WINDOWS, window_end
 from schematic_core.environment.usage import count_event, draw_credits
-from schematic_core.errors import ConfigurationError
+from schematic_core.errors import ConfigurationError, EngineError
 from schematic_core.keys import Pairs, pairs
 from schematic_core.wire import dumps
 
@@ -90,6 +90,7 @@ class EnvironmentFile:
     def after_fork_in_child(self) -> None:
         """Start anew: no thread of the parent is here, and its lock may be held."""
         self._lock = threading.RLock()
+        self._made_in = os.getpid()
         self._started_in: int | None = None
         self._ended = threading.Event()
 
@@ -99,14 +100,17 @@ class EnvironmentFile:
         """Take the file over and begin to watch it; nothing when that has happened in this process."""
         if self._started_in == os.getpid() or self._is_closed:
             return
+        if self._made_in != os.getpid():  # a fork of which no hook told: the lock may be held by a thread of the parent
+            self._local.after_fork_in_child()
+            self.after_fork_in_child()
         with self._lock:
             if self._started_in == os.getpid():
                 return
-            if self._started_in is not None:  # a fork of which no hook told
-                self.after_fork_in_child()
-                self._local.after_fork_in_child()
-            self._take_over()
             self._started_in = os.getpid()
+            try:
+                self._take_over(self._environment)
+            except (ConfigurationError, EngineError) as error:  # in the midst of a check, which never raises
+                self._log.error("flags cannot be evaluated here and answer their defaults: %s", error)
         finalize(self, self._ended.set).atexit = False
         watching = threading.Thread(
             target=_watch, args=(ref(self), self._ended, self._period), name="schematic-file", daemon=True
@@ -137,7 +141,10 @@ class EnvironmentFile:
                 return
             now, count = self._now(), 1 if quantity is None else quantity
             counted = count_event(known, event, count, now, now)
-            self._put(draw_credits(self._environment, counted, event, count, now), now)
+            try:
+                self._put(draw_credits(self._environment, counted, event, count, now), now)
+            except EngineError:  # e.g. a signal handler that interrupted an evaluation: the next look does it
+                self._windows_end = now
 
     def close(self) -> None:
         """Stop watching."""
@@ -155,62 +162,66 @@ class EnvironmentFile:
         with self._lock:
             now = self._now()
             if self._windows_end is not None and self._windows_end <= now:
-                self._put_all(list(self._companies.values()), now)
+                for company in self._companies.values():
+                    self._put(company, now)
+                self._windows_end = _next_end(self._companies.values(), now)
 
     def _read_again(self) -> None:
         try:
             environment = load_environment(self._path)
+            with self._lock:
+                self._take_over(environment)
         except ConfigurationError as error:
             if str(error) != self._told:
                 self._told = str(error)
                 self._log.warning("the environment file is broken; answers go on as before it changed:\n%s", error)
             return
         self._told = None
-        with self._lock:
-            self._environment = environment
-            self._take_over()
         self._log.info("the environment file has changed and was read again")
 
-    def _take_over(self) -> None:
-        try:
-            with self._local.changing():  # nobody is answered from a half of it
-                self._put_everything()
-        except ConfigurationError as error:  # in the midst of a check, which never raises
-            self._log.error("flags cannot be evaluated here and answer their defaults: %s", error)
+    def _take_over(self, environment: Environment) -> None:
+        """Put everything into a replica of its own, and answer from that once it is whole.
 
-    def _put_everything(self) -> None:
-        environment, now = self._environment, self._now()
-        self._local.renew()
+        Raises:
+            ConfigurationError: the engine refuses something of it, or there is no engine; nothing has changed.
+        """
+        now, replica = self._now(), self._local.fresh()
         flags = [flag_document(environment, key, _overridden(environment, key)) for key in environment.flags]
         frame = {"entity_type": "rulesengine.Flags", "message_type": "full", "data": flags}
-        self._local.apply(self._local.replica.prepare_flags([decode(dumps(frame))]))
-        self._companies = {}
-        self._put_all(companies(environment, now), now)
-        for user in users(environment, now):
-            self._apply("User", user.id, user_document(environment, user))
-        self._local.up()
-
-    def _put_all(self, all_companies: Iterable[Company], now: datetime) -> None:
-        ends: list[datetime] = []
-        for company in all_companies:
-            self._put(company, now)
-            ends += [end for window in WINDOWS if (end := window_end(*window, now, company.subscription)) and end > now]
-        self._windows_end = min(ends, default=None)
+        _accepted(self._path, replica.apply(replica.prepare_flags([decode(dumps(frame))])))
+        taken = {company.id: company for company in companies(environment, now)}
+        documents = [("Company", one.id, company_document(environment, one, now)) for one in taken.values()]
+        documents += [("User", user.id, user_document(environment, user)) for user in users(environment, now)]
+        for kind, own_id, document in documents:
+            change = replica.prepare(_message(kind, own_id, document), 0.0)
+            if change is not None:
+                _accepted(self._path, replica.apply(change))
+        self._environment, self._companies = environment, taken
+        self._windows_end = _next_end(taken.values(), now)
+        self._local.replace(replica)
 
     def _put(self, company: Company, now: datetime) -> None:
         self._companies[company.id] = company
-        self._apply("Company", company.id, company_document(self._environment, company, now))
-
-    def _apply(self, kind: str, own_id: str, document: object) -> None:
-        frame = {
-            "entity_type": f"rulesengine.{kind}",
-            "message_type": "full",
-            "entity_id": own_id,
-            "data": document,
-        }
-        change = self._local.replica.prepare(decode(dumps(frame)), 0.0)
+        document = company_document(self._environment, company, now)
+        change = self._local.replica.prepare(_message("Company", company.id, document), 0.0)
         if change is not None:
             self._local.apply(change)
+
+
+def _message(kind: str, own_id: str, document: object) -> Message:
+    frame = {"entity_type": f"rulesengine.{kind}", "message_type": "full", "entity_id": own_id, "data": document}
+    return decode(dumps(frame))
+
+
+def _accepted(path: str, applied: Applied) -> None:
+    if applied.rejected is not None:
+        raise ConfigurationError(f"{path}: the engine refuses a {applied.kind}: {applied.rejected}")
+
+
+def _next_end(all_companies: Iterable[Company], now: datetime) -> datetime | None:
+    """Give when the next window of usage ends, of any company."""
+    ends = (window_end(*window, now, company.subscription) for company in all_companies for window in WINDOWS)
+    return min((end for end in ends if end is not None and end > now), default=None)
 
 
 def _overridden(environment: Environment, key: str) -> list[str]:

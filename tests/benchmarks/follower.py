@@ -17,14 +17,14 @@ from tests.benchmarks.fixtures import FIXTURES, Fixture, frame
 from tests.benchmarks.scene import Scene
 from tests.benchmarks.subject import Loop, Package
 
-__all__ = ["Follower", "connected"]
+__all__ = ["Follower", "connect", "connected", "unconnected"]
 
 _MANY = 50_000
 _DAY_MS = 86_400_000
 
 
-async def connected(package: Package, scene: Scene) -> Any:
-    """Make an async client, and wait until it answers flags here. Entities are not bounded before 50,000."""
+def unconnected(package: Package, scene: Scene) -> Any:
+    """Make an async client; the vendor's needs the loop for that. Entities are not bounded before 50,000."""
     module = package.module("client")
     config: dict[str, Any] = {
         "base_url": package.stream_url,
@@ -39,12 +39,23 @@ async def connected(package: Package, scene: Scene) -> Any:
         config["datastream"] = module.DataStreamConfig(
             company_cache=local(max_items=_MANY, ttl=_DAY_MS), company_lookup_cache=local(max_items=_MANY, ttl=_DAY_MS)
         )
-    client = module.AsyncSchematic(scene.api_key, module.AsyncSchematicConfig(**config))
+    return module.AsyncSchematic(scene.api_key, module.AsyncSchematicConfig(**config))
+
+
+async def connect(package: Package, scene: Scene, client: Any) -> None:
+    """Wait until a client answers flags here."""
     await client.initialize()
-    if not package.is_ours:  # its ``initialize`` does not wait
-        stream = client._datastream_client
-        while await stream.get_flag(FIXTURES[scene.fixture].flag_key(scene.flags - 1)) is None:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.001)
+    if package.is_ours:
+        return
+    stream = client._datastream_client  # its ``initialize`` does not wait
+    while await stream.get_flag(FIXTURES[scene.fixture].flag_key(scene.flags - 1)) is None:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
+
+
+async def connected(package: Package, scene: Scene) -> Any:
+    """Make an async client, and wait until it answers flags here."""
+    client = unconnected(package, scene)
+    await connect(package, scene, client)
     return client
 
 

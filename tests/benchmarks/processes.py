@@ -49,14 +49,19 @@ def held(package: Package, count: int) -> None:
 
 def stall(package: Package, flags: int) -> None:
     """Print for how long a loop stood still, milliseconds, while a client started and while updates came."""
-    from tests.benchmarks.follower import connected
+    from tests.benchmarks.follower import connect, unconnected
+
+    scene = Scene(package.root, "realistic", flags, updates=500)
+    package.module("client")
+    made = unconnected(package, scene) if package.is_ours else None  # as applications do, beside the app
 
     async def watch() -> None:
         ticker = _Ticker()
         watching = asyncio.create_task(ticker.run())
         await asyncio.sleep(0.1)
         idle = ticker.take()
-        client = await connected(package, Scene(package.root, "realistic", flags, updates=500))
+        client = made or unconnected(package, scene)
+        await connect(package, scene, client)
         verdict = _verdict(await client.check_flag_with_entitlement(REALISTIC.flag_key(0), _ACME, _ADA))
         start = ticker.take()
         await asyncio.sleep(1.0)

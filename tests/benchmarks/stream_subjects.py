@@ -161,7 +161,8 @@ def _fresh(package: Package, name: str) -> Subject:
     follower = Follower(package, name)
     loop, fixture = follower.loop, follower.fixture
     companies = range(_SECTION)
-    loop.run(follower.hold(companies))
+    loop.run(follower.hold(range(_SECTION + 1)))
+    unchanged: list[Asked] = [(fixture.flag_key(0), fixture.keys_of(_SECTION), follower.user)] * _WARM_UP
     changes = count_from(1)
     last = 0
 
@@ -172,6 +173,7 @@ def _fresh(package: Package, name: str) -> Subject:
             last = next(changes)
             await follower.change([(number, last) for number in companies])
             asked = [(fixture.flag_key(0), fixture.keys_of(number), follower.user) for number in companies]
+            await _ask(follower, unchanged)
             spent += await _timed_whole(follower, asked)
             await follower.settle()
         return spent

@@ -540,3 +540,15 @@ def test_what_was_to_be_written_dies_with_the_connection() -> None:
 
     assert turned.take() == []
     assert turned.wake(turned.wait or 0.0) == [Dial(2)]
+
+
+def test_pages_without_end_are_given_up() -> None:
+    """They are not kept for ever: the connection is left, and the next one asks again."""
+    turned = Turned(ConnectionLimits(max_set_size=100))
+    turned.open()
+    turned.page(1, *("flag" for _ in range(20)), has_more=True)
+
+    (action,) = turned.wake()
+
+    assert isinstance(action, HangUp)
+    assert turned.connection.state == "waiting"

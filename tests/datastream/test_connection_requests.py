@@ -477,3 +477,13 @@ def test_a_new_connection_may_be_asked_what_the_last_one_did_not_answer(turned: 
     turned.go_live()
 
     assert turned.connection.ask("company", (("id", "1"),), turned.now) is not None
+
+
+def test_requests_that_differ_in_case_alone_wait_for_a_frame_each(turned: Turned) -> None:
+    """They may mean different companies: the frame of one must not answer for the other."""
+    upper, lower = turned.ask("company", sku="ABC"), turned.ask("company", sku="abc")
+
+    assert turned.entity("company", sku="ABC").requests == (upper,)
+    assert turned.entity("company", sku="abc").requests == (lower,)
+    land(turned, upper)
+    assert turned.entity("company", sku="ABC").requests == (lower,)

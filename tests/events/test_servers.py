@@ -56,10 +56,9 @@ def gunicorn(start: Start, folder: Path, app: str, *options: str, **environment:
     return start(*command, port=port, **environment)
 
 
-def serve_and_stop(server: Server, capture: Capture) -> Counter[str]:
+def serve_and_stop(server: Server, capture: Capture, source: str = "") -> Counter[str]:
     """Ask every worker, see that it delivers, ask more, and end the server; gives the events that must have arrived."""
-    server.ask_all(WORKERS)
-    assert len(server.pids) == WORKERS
+    assert server.ask_all(WORKERS, source), server.sources
     assert have_arrived(capture, server.pids), server.printed
     for _ in range(10):
         server.ask()
@@ -118,26 +117,32 @@ def service() -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.parametrize(("app", "options"), [kind for kind in KINDS if kind.id in ("sync", "gevent", "uvicorn")])
+STREAMING = [
+    pytest.param(*kind.values, marks=[*kind.marks, *([thorough] if kind.id != "sync" else [])], id=kind.id)
+    for kind in KINDS
+    if kind.id != "asgi"
+]
+
+
+@pytest.mark.parametrize(("app", "options"), STREAMING)
 def test_workers_of_a_preloaded_application_answer_from_their_own_stream(
     start: Start, capture: Capture, service: Service, tmp_path: Path, app: str, options: tuple[str, ...]
 ) -> None:
     """The master's connection goes on, each worker opens its own, and the checks' events arrive as often as was asked."""
     server = gunicorn(start, tmp_path, app, "--preload", *options, SERVICE_URL=service.url)
-    server.ask_all(WORKERS)
-    server.sources.clear()
-    asked = len(server.asked)
-
-    server.ask_all(WORKERS)
+    assert server.ask_all(WORKERS, "stream"), server.sources
     connections = len(service.open)
-    expected = serve_and_stop(server, capture)
+    asked = len(server.sources)
 
-    assert server.sources == {"stream"}
+    expected = serve_and_stop(server, capture, "stream")
+
+    sources = [source for _, source in server.sources]
+    assert set(sources[asked:]) == {"stream"}
     assert connections == WORKERS + 1
     assert Counter(body["event"] for body in tracked(capture)) == expected + Counter({"loaded": 1})
     assert is_each_once(capture)
     checks = sum(event["type"] == "flag_check" for event in capture.taken)
-    assert len(server.asked) - asked <= checks <= len(server.asked)  # those that the service answered are its own
+    assert checks == sources.count("stream")  # what the service answered is recorded there
     assert server.printed == ""
 
 
@@ -146,7 +151,7 @@ def test_workers_of_a_preloaded_application_answer_from_their_own_stream(
     ("options", "loads"),
     [
         pytest.param((), 1, id="no fork hooks"),
-        pytest.param(("--threads=4", "--py-call-osafterfork"), 1, id="fork hooks"),
+        pytest.param(("--threads=4", "--py-call-osafterfork"), 1, id="fork hooks", marks=thorough),
         pytest.param(("--enable-threads", "--py-call-uwsgi-fork-hooks"), 1, id="its own fork hooks", marks=thorough),
         pytest.param(("--lazy-apps",), WORKERS, id="lazy apps", marks=thorough),
     ],

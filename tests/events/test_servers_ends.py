@@ -17,7 +17,7 @@ import pytest
 from schematic_core.client import AsyncSchematic, Schematic
 from schematic_core.lifecycle import flush_on_sigterm
 from tests.datastream.support import Service, free_port, serving, stream_threads, until
-from tests.events.apps.running import Program, have_arrived, is_each_once, running, tracked
+from tests.events.apps.running import Program, have_arrived, is_each_once, running, thorough, tracked
 from tests.events.conftest import Capture, event_threads
 from tests.events.cycles import descriptors
 from tests.support.upstream import Answer
@@ -223,7 +223,9 @@ def test_uvicorn_delivers(start: Start, capture: Capture, way: str) -> None:
 # -- exits
 
 
-@pytest.mark.parametrize("trouble", ["hangs", "refuses", "fails"])
+@pytest.mark.parametrize(
+    "trouble", ["hangs", pytest.param("refuses", marks=thorough), pytest.param("fails", marks=thorough)]
+)
 def test_an_exit_has_one_deadline_for_all_clients(start: Start, capture: Capture, trouble: str) -> None:
     """Twenty clients with a service that is down: two seconds, not forty. Some follow a stream that is down as well."""
     gate = threading.Event()
@@ -305,10 +307,7 @@ uwsgi.post_fork_hook()
     ("threads", "options", "named"),
     [
         ("1", ["py-call-osafterfork"], []),
-        ("1", ["py-call-uwsgi-fork-hooks"], []),
         ("1", ["lazy-apps"], []),
-        ("1", [], ["py-call-osafterfork"]),
-        ("0", ["py-call-osafterfork"], ["enable-threads"]),
         ("0", [], ["enable-threads", "py-call-osafterfork"]),
     ],
 )

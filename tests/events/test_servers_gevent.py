@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.datastream.support import Service, serving
-from tests.events.apps.running import Program, is_each_once, running, tracked
+from tests.events.apps.running import Program, is_each_once, running, thorough, tracked
 from tests.events.conftest import Capture
 from tests.support.upstream import Answer, Asked
 
@@ -103,13 +104,18 @@ def check(start: Start, capture: Capture, order: str, **environment: str) -> Non
         assert program.printed == ""
 
 
-@pytest.mark.parametrize("order", ORDERS)
+def some(*orders: str) -> list[Any]:
+    """Give every order, those that are not named for the thorough run only."""
+    return [pytest.param(order, marks=() if order in orders else thorough) for order in ORDERS]
+
+
+@pytest.mark.parametrize("order", some("after the import", "after a client was used"))
 def test_greenlets_deliver_and_are_not_held_up(start: Start, capture: Capture, order: str) -> None:
     """While the sender waits for the service, others go on; and what was tracked last is delivered at the exit."""
     check(start, capture, order)
 
 
-@pytest.mark.parametrize("order", [*ORDERS][:3])
+@pytest.mark.parametrize("order", some("before the import", "after a client was made")[:3])
 def test_greenlets_answer_from_the_stream(start: Start, capture: Capture, service: Service, order: str) -> None:
     """Its threads are greenlets then; a stream that runs already would keep its real ones."""
     check(start, capture, order, SERVICE_URL=service.url)

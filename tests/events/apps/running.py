@@ -84,8 +84,7 @@ class Server(Program):
         self._url = f"http://127.0.0.1:{port}"
         self._numbers = count()
         self.asked: list[str] = []
-        self.sources: set[str] = set()
-        self.pids: set[int] = set()
+        self.sources: list[tuple[int, str]] = []
         self.wait_until(lambda: self._listens(port))
 
     def _listens(self, port: int) -> bool:
@@ -99,16 +98,22 @@ class Server(Program):
         self.asked.append(name)
         with urlopen(f"{self._url}/{name}", timeout=20.0) as response:
             answer = json.load(response)
-        self.pids.add(answer["pid"])
-        self.sources.add(answer.get("source", ""))
+        self.sources.append((answer["pid"], answer.get("source", "")))
 
-    def ask_all(self, workers: int) -> None:
-        """Ask until every worker has answered."""
+    @property
+    def pids(self) -> set[int]:
+        """Who has answered so far."""
+        return {pid for pid, _ in self.sources}
+
+    def ask_all(self, workers: int, source: str = "") -> bool:
+        """Ask until so many workers have answered, the latest time from ``source``; whether they have."""
         with ThreadPoolExecutor(4) as pool:
             for _ in range(50):
                 list(pool.map(self.ask, range(10)))
-                if len(self.pids) == workers:
-                    return
+                latest = dict(self.sources)
+                if len(latest) == workers and set(latest.values()) == {source}:
+                    return True
+        return False
 
 
 @contextmanager
