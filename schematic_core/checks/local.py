@@ -83,7 +83,9 @@ class Local:
     def after_fork_in_child(self) -> None:
         """Start anew and empty: the inherited lock may be held, and the connection is the parent's."""
         self._evaluator.after_fork_in_child()
-        self.lock = threading.RLock()  # a finaliser or signal handler may check while this thread holds it
+        self.lock: threading.RLock = (
+            threading.RLock()
+        )  # a finaliser or signal handler may check while this thread holds it
         self.memos: dict[RawQuestion, Memo] = {}
         self._replica = self._make_replica()
         self._life: Life | None = None

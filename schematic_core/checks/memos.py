@@ -37,12 +37,12 @@ class Memo:
         company_keys: dict[str, str],
         user_keys: dict[str, str],
     ) -> None:
-        self.result = result
-        self.until = until
-        self.company = _NOBODY if found.company is None else found.company.stamp
-        self.user = _NOBODY if found.user is None else found.user.stamp
-        self.company_keys = company_keys
-        self.user_keys = user_keys
+        self.result: CheckResult = result
+        self.until: float = until
+        self.company: Stamp = _NOBODY if found.company is None else found.company.stamp
+        self.user: Stamp = _NOBODY if found.user is None else found.user.stamp
+        self.company_keys: dict[str, str] = company_keys
+        self.user_keys: dict[str, str] = user_keys
 
     @property
     def subject(self) -> Subject:

@@ -86,7 +86,7 @@ class Connection:
 
     def __init__(self, limits: ConnectionLimits, random: Callable[[], float]) -> None:
         self.state: State = "idle"
-        self.attempt = 0
+        self.attempt: int = 0
         self.loss: Loss | None = None
         self.counts: dict[str, int] = Counter()
         self._limits = limits

@@ -31,7 +31,7 @@ class Loading:
         self._changes: list[Message] = []
         self._asked_at = now - limits.reload_interval
         self.due_at: float | None = now
-        self.fails_at = now + limits.load_timeout
+        self.fails_at: float = now + limits.load_timeout
 
     @property
     def is_begun(self) -> bool:

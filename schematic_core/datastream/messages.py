@@ -54,7 +54,7 @@ class Element:
     def __init__(self, value: Any, text: bytes, *, is_outline: bool = False) -> None:
         self._value = value
         self._is_outline = is_outline
-        self.text = text
+        self.text: bytes = text
 
     @property
     def value(self) -> Any:
@@ -70,7 +70,8 @@ class Element:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Element) and (self.value, self.text) == (other.value, other.text)
 
-    __hash__ = None  # type: ignore[assignment]  # as most values have none
+    def __hash__(self) -> int:
+        return hash(self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Pump:
         self._loss: Loss | None = None
         self._is_ending = False
         self.news: News = News(log)
-        self.thread = threading.Thread(target=self._run, name="schematic-stream", daemon=True)
+        self.thread: threading.Thread = threading.Thread(target=self._run, name="schematic-stream", daemon=True)
 
     # -- callers' side
 

@@ -32,8 +32,8 @@ class Call:
     def __init__(self) -> None:
         self.socket: Socket | None = None
         self.pong: Callable[[], bool] | None = None
-        self.room = threading.Semaphore(_MAX_UNREAD)
-        self.is_over = False
+        self.room: threading.Semaphore = threading.Semaphore(_MAX_UNREAD)
+        self.is_over: bool = False
 
     def let_go(self) -> None:
         """Let a reader that waits for room go on, to find that the call is over."""

@@ -66,8 +66,8 @@ class Replica:
     """
 
     def __init__(self, holder: Holder, *, max_entities: int, ttl: float | None, not_found_ttl: float) -> None:
-        self.generation = 0
-        self.has_flags = False
+        self.generation: int = 0
+        self.has_flags: bool = False
         self.counts: Counter[str] = Counter()
         self._ttl = ttl
         self._not_found_ttl = not_found_ttl

@@ -35,12 +35,12 @@ class Request:
 
     def __init__(self, kind: Kind, pairs: Pairs, deadline: float, *, is_refresh: bool) -> None:
         self.kind: Kind = kind
-        self.pairs = pairs
+        self.pairs: Pairs = pairs
         self.outcome: Outcome = "waiting"
         self.callbacks: list[Callback] = []
-        self.deadline = deadline
-        self.is_refresh = is_refresh
-        self.folded = fold(pairs)
+        self.deadline: float = deadline
+        self.is_refresh: bool = is_refresh
+        self.folded: _Folded = fold(pairs)
 
 
 class Requests:
@@ -52,7 +52,7 @@ class Requests:
     __slots__ = ("_by_keys", "_by_pair", "_exact", "refreshes")
 
     def __init__(self) -> None:
-        self.refreshes = 0
+        self.refreshes: int = 0
         self._exact: OrderedDict[tuple[Kind, Pairs], Request] = OrderedDict()  # a dict's first item is slow to find
         self._by_pair: dict[tuple[Kind, tuple[str, str]], dict[Request, None]] = {}
         self._by_keys: dict[tuple[Kind, _Folded], dict[Request, None]] = {}

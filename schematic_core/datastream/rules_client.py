@@ -30,7 +30,7 @@ class KeyConflictError(SchematicError):
     def __init__(self, kind: Kind, ids: Sequence[str]) -> None:
         super().__init__(f"keys of the {kind} belong to {' and '.join(ids)}")
         self.kind: Kind = kind
-        self.ids = tuple(ids)
+        self.ids: tuple[str, ...] = tuple(ids)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.kind, self.ids)

@@ -41,8 +41,8 @@ class Stamp:
     __slots__ = ("is_current", "is_used")
 
     def __init__(self) -> None:
-        self.is_current = True
-        self.is_used = False
+        self.is_current: bool = True
+        self.is_used: bool = False
 
 
 class FlagVersion:
@@ -70,13 +70,13 @@ class FlagVersion:
         *,
         default_value: bool,
     ) -> None:
-        self.id = id_
-        self.key = key
-        self.default_value = default_value
-        self.text = text
-        self.handle = handle
-        self.stamp = Stamp()
-        self.release = release
+        self.id: str = id_
+        self.key: str = key
+        self.default_value: bool = default_value
+        self.text: bytes = text
+        self.handle: object = handle
+        self.stamp: Stamp = Stamp()
+        self.release: Callable[[object], None] = release
 
     def __del__(self) -> None:
         self.release(self.handle)
@@ -134,18 +134,18 @@ class EntityVersion:
         layout: Layout | None = None,
     ) -> None:
         self.kind: Kind = kind
-        self.id = id_
-        self.pairs = pairs
-        self.text = text
-        self.layout = layout
-        self.handle = handle
-        self.stamp = Stamp()
-        self.release = release
-        self.generation = generation
-        self.confirmed_at = confirmed_at
-        self.events = events
+        self.id: str = id_
+        self.pairs: Pairs = pairs
+        self.text: bytes = text
+        self.layout: Layout | None = layout
+        self.handle: object = handle
+        self.stamp: Stamp = Stamp()
+        self.release: Callable[[object], None] = release
+        self.generation: int = generation
+        self.confirmed_at: float = confirmed_at
+        self.events: frozenset[str] = events
         self.bumps: list[tuple[str, int]] = []
-        self.asked_as = pairs
+        self.asked_as: Pairs = pairs
 
     def __del__(self) -> None:
         self.release(self.handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ FOR_EVER = 2**63 - 1
 """In place of a horizon when there is none."""
 
 # Offsets and meanings are in engine.zig. Left out: the options of the question, and its clock.
-read = Struct("<8s2i4x8si2q13s3xq24x").unpack_from
+read: Callable[..., tuple[Any, ...]] = Struct("<8s2i4x8si2q13s3xq24x").unpack_from
 """Gives three parts that ``tell`` reads and the rest: verdict, company, user, rule, entitlement slot, usage, allocation,
 period, horizon. Together the three are all that a verdict depends on, unless a credit spend policy decided."""
 _read_verdict = Struct("<4Bi").unpack

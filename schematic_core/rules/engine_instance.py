@@ -109,8 +109,8 @@ class Instance:
 
     def __init__(self, compiled: Compiled, life: int, memory_limit: int, *, is_unchecked: bool = True) -> None:
         self.life = life
-        self.texts = Texts(self._write_text)
-        self.results = Results(self.texts)
+        self.texts: Texts = Texts(self._write_text)
+        self.results: Results = Results(self.texts)
         self._store = wasmtime.Store(compiled.engine)
         self._store.set_limits(memory_size=memory_limit)
         self._store.set_fuel(_FUEL_OF_PUT)

@@ -87,12 +87,12 @@ class Texts:
     def __init__(self, write: Callable[[int, int, int], str]) -> None:
         self._write = write
         self._flags: dict[int, tuple[str, str]] = {}
-        self.ids = _Ids(write)
+        self.ids: _Ids = _Ids(write)
         self._rules: dict[int, dict[tuple[int, bool], RuleTexts]] = {}
         self._entitlements: dict[int, dict[int, Entitlement]] = {}
         self._asked: dict[str | None, set[int]] = {}
         # Pure functions remembered, for as long as this object lives.
-        self.instant = lru_cache(MAX_INSTANTS)(_instant)
+        self.instant: Callable[[int, int], datetime | None] = lru_cache(MAX_INSTANTS)(_instant)
         read_instant = lru_cache(MAX_INSTANTS)(parse_instant)
         self._read_entitlement = lru_cache(MAX_ENTITLEMENTS)(partial(_entitlement, read_instant))
 

@@ -60,8 +60,8 @@ class Connections:
     """
 
     def __init__(self) -> None:
-        self.is_stalled = False
-        self.is_stopping = False
+        self.is_stalled: bool = False
+        self.is_stopping: bool = False
         self._open: dict[int, Connection] = {}
         self._past: deque[Connection] = deque(maxlen=_PAST_KEPT)
         self._made = 0

@@ -27,7 +27,7 @@ class EntityTable(Generic[E]):
 
     def __init__(self, kind: str, entities: Iterable[E]) -> None:
         self.kind = kind
-        self.revision = 0
+        self.revision: int = 0
         self._by_id: dict[str, E] = {}
         self._ids: dict[tuple[str, str], str] = {}
         for entity in entities:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from schematic_core.environment import Environment, load_environment
+from schematic_core.server._link import SocketLink
 from schematic_core.server.app import create_app
-from schematic_core.server.link import SocketLink
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

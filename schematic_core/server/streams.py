@@ -35,7 +35,7 @@ class Streams:
     """
 
     def __init__(self, state: State, now: datetime) -> None:
-        self.habits = Habits()
+        self.habits: Habits = Habits()
         environment = state.environment
         self._flags = FlagWatch(state)
         self._watches: dict[EntityKind, EntityWatch[Company] | EntityWatch[User]] = {

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schematic_core.environment import load_environment
 from schematic_core.server import create_app
-from schematic_core.server.link import SocketLink
+from schematic_core.server._link import SocketLink
 from schematic_core.server.run import bind
 
 __all__ = ["Recorded", "Service", "serving"]
