@@ -289,6 +289,20 @@ def test_a_broken_file_keeps_the_last_good_one_and_says_so_once(
     assert _check(client, "reports").value is False
 
 
+def test_a_file_that_the_engine_refuses_keeps_the_last_good_one(
+    follow: Follow, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read without a mistake, yet what it says cannot be evaluated: it counts as broken too."""
+    client = follow(watches=False)
+    assert _check(client).value is True
+
+    path.write_text("version: 1\ncompanies: {acme: {traits: {note: " + "x" * 9_000_000 + "}}}\n")
+    _source(client).look()
+
+    assert _check(client).value is True
+    assert "the engine refuses a company" in caplog.records[0].getMessage()
+
+
 def test_a_file_broken_in_another_way_says_so_again(
     follow: Follow, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

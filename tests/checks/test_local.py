@@ -748,3 +748,65 @@ def test_a_question_asked_before_is_answered_anew_when_its_company_changed(live:
     assert live.local.check_again("exports", {"id": "other"}, None) is None
     live.lose()
     assert live.local.check_again("exports", ACME, None) is None
+
+
+# -- whom keys mean
+
+
+def test_a_key_that_moves_to_another_company_ends_what_was_remembered(live: World) -> None:
+    """The former owner has not changed, yet the question does not mean it any more."""
+    live.hear("Company", "full", company("comp_1", {"id": "acme", "sku": "x"}, "plan_pro"))
+    assert live.answer(company={"sku": "x"}).company_id == "comp_1"
+
+    live.hear("Company", "full", company("comp_2", {"sku": "x"}))
+
+    assert live.recalled(company={"sku": "x"}) is None
+    assert (live.answer(company={"sku": "x"}).company_id, live.answer(company={"sku": "x"}).value) == ("comp_2", False)
+
+
+def test_a_key_that_nobody_had_ends_what_was_remembered_when_somebody_gets_it(live: World) -> None:
+    """Two keys were asked and one was enough; now they belong to two companies."""
+    both = {"id": "acme", "ref": "r9"}
+    assert live.answer(company=both).value is True
+
+    live.hear("Company", "full", company("comp_2", {"id": "tiny", "ref": "r9"}))
+
+    assert live.recalled(company=both) is None
+    assert live.answer(company=both).reason == "key conflict"
+
+
+def test_other_companies_that_come_and_go_end_nothing(live: World) -> None:
+    """Only keys that were asked for matter."""
+    first = live.answer()
+
+    for number in range(20):
+        live.hear("Company", "full", company(f"comp_{number + 2}", {"id": f"other {number}"}))
+
+    assert live.recalled() is first
+
+
+def test_usage_waits_while_the_engine_is_busy_in_this_very_thread(engine: Engine) -> None:
+    """As for a signal handler that checks: the company stays, and its usage is counted by the next check."""
+
+    class Interrupted(EngineHolder):
+        is_busy = False
+
+        def hold(self, kind: Any, text: bytes) -> Any:
+            if self.is_busy:
+                raise EngineError("the engine is busy in this very thread", code="busy")
+            return super().hold(kind, text)
+
+    holder = Interrupted(engine)
+    world = World(engine)
+    world.local.replace(Replica(holder, max_entities=10, ttl=None, not_found_ttl=NOT_FOUND_TTL))
+    world.connect(metric_flag(limit=1))
+    world.company(metrics=[metric("export", 0)])
+    assert world.answer().value is True
+    world.local.on_tracked(ACME, "export", 1)
+
+    holder.is_busy = True
+    assert world.ask() == ASK_SERVICE
+    assert world.known() is None
+    holder.is_busy = False
+
+    assert world.answer().value is False
