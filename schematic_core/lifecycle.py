@@ -178,7 +178,8 @@ def _hook_uwsgi() -> None:
         _log.warning("uWSGI runs no threads, so events are not delivered before the end: set enable-threads = true")
     options = getattr(uwsgi, "opt", {})
     if not options.keys() & {"py-call-osafterfork", "py-call-uwsgi-fork-hooks", "lazy-apps", "lazy"}:
-        _log.warning("uWSGI runs no fork hooks of Python, and its own may be replaced: set py-call-osafterfork = true")
+        # Not py-call-osafterfork: with it, workers of uWSGI 2.0.30 hang on Python 3.13, whatever the application.
+        _log.warning("uWSGI runs no fork hooks, and its own may be replaced: set py-call-uwsgi-fork-hooks = true")
 
 
 def _after_fork_in_child() -> None:

@@ -51,7 +51,7 @@ QUICK = ConnectionLimits(
 """The machine's numbers, so that nothing waits longer than a test likes to."""
 
 
-def until(holds: Callable[[], object], timeout: float = 10.0) -> bool:
+def until(holds: Callable[[], object], timeout: float = 40.0) -> bool:
     """Wait until something that other threads bring about holds; there is nothing else to wait for."""
     end = time.monotonic() + timeout
     while not holds():
@@ -61,7 +61,7 @@ def until(holds: Callable[[], object], timeout: float = 10.0) -> bool:
     return True
 
 
-async def until_on_loop(holds: Callable[[], object], timeout: float = 10.0) -> bool:
+async def until_on_loop(holds: Callable[[], object], timeout: float = 40.0) -> bool:
     """Wait as `until` does, while other tasks go on."""
     end = time.monotonic() + timeout
     while not holds() and time.monotonic() < end:  # noqa: ASYNC110 - other threads bring it about, and tell no event

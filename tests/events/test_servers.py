@@ -7,6 +7,7 @@ workers' first events go out while they serve (their thread lives); later ones w
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -146,13 +147,18 @@ def test_workers_of_a_preloaded_application_answer_from_their_own_stream(
     assert server.printed == ""
 
 
+not_on_313 = pytest.mark.skipif(sys.version_info >= (3, 13), reason="uWSGI 2.0.30 hangs with this, without us as well")
+
+
 @pytest.mark.skipif(not (BIN / "uwsgi").exists(), reason="not installed: uwsgi, e.g. as pyuwsgi")
 @pytest.mark.parametrize(
     ("options", "loads"),
     [
         pytest.param((), 1, id="no fork hooks"),
-        pytest.param(("--threads=4", "--py-call-osafterfork"), 1, id="fork hooks", marks=thorough),
-        pytest.param(("--enable-threads", "--py-call-uwsgi-fork-hooks"), 1, id="its own fork hooks", marks=thorough),
+        pytest.param(("--threads=4", "--py-call-uwsgi-fork-hooks"), 1, id="fork hooks", marks=thorough),
+        pytest.param(
+            ("--enable-threads", "--py-call-osafterfork"), 1, id="after-fork hook", marks=[thorough, not_on_313]
+        ),
         pytest.param(("--lazy-apps",), WORKERS, id="lazy apps", marks=thorough),
     ],
 )

@@ -308,7 +308,7 @@ uwsgi.post_fork_hook()
     [
         ("1", ["py-call-osafterfork"], []),
         ("1", ["lazy-apps"], []),
-        ("0", [], ["enable-threads", "py-call-osafterfork"]),
+        ("0", [], ["enable-threads", "py-call-uwsgi-fork-hooks"]),
     ],
 )
 def test_uwsgi_s_missing_options_are_named_once(

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -63,19 +63,21 @@ def test_any_of_several_secrets_serves(fake: FakeClient) -> None:
 @pytest.mark.parametrize(
     ("headers", "body", "code"),
     [
-        ({}, BODY, "missing_header"),
-        (sign(BODY, "other"), BODY, "mismatch"),
-        (sign(BODY, SECRET, now=1), BODY, "outside_tolerance"),
-        (sign(b"{", SECRET), b"{", "malformed_body"),
-        (sign(b"\xff", SECRET), b"\xff", "malformed_body"),
-        (sign(b"", SECRET), b"", "malformed_body"),
-        ({**sign(BODY, SECRET), "X-Schematic-Webhook-Signature": "zz"}, BODY, "malformed_header"),
+        (dict, BODY, "missing_header"),
+        (lambda: sign(BODY, "other"), BODY, "mismatch"),
+        (lambda: sign(BODY, SECRET, now=1), BODY, "outside_tolerance"),
+        (lambda: sign(b"{", SECRET), b"{", "malformed_body"),
+        (lambda: sign(b"\xff", SECRET), b"\xff", "malformed_body"),
+        (lambda: sign(b"", SECRET), b"", "malformed_body"),
+        (lambda: {**sign(BODY, SECRET), "X-Schematic-Webhook-Signature": "zz"}, BODY, "malformed_header"),
     ],
 )
-def test_every_bad_delivery_is_a_400(fake: FakeClient, headers: dict[str, str], body: bytes, code: str) -> None:
+def test_every_bad_delivery_is_a_400(
+    fake: FakeClient, headers: Callable[[], dict[str, str]], body: bytes, code: str
+) -> None:
     """Never a 500, and nothing is purged."""
     app, _ = build(fake, webhook_secret=SECRET)
-    answer = TestClient(app).post(PATH, content=body, headers=headers)
+    answer = TestClient(app).post(PATH, content=body, headers=headers())
     assert (answer.status_code, answer.json()) == (400, {"outcome": code})
     assert fake.purged == []
 
