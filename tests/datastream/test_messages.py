@@ -251,3 +251,14 @@ def read(message: Message) -> Any:
     if message.is_array:
         return [element.value for element in message.elements()]
     return None if message.data is None else message.data.value
+
+
+def test_a_member_without_its_colon_is_garbled() -> None:
+    """Wherever it stands."""
+    with pytest.raises(Garbled):
+        decode('{"entity_type" "rulesengine.Company"}')
+
+
+def test_elements_are_values() -> None:
+    """Equal ones have the same hash."""
+    assert len({Element(1, b"1"), Element(1, b"1"), Element(2, b"2")}) == 2

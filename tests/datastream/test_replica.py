@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from schematic_core.datastream.versions import EntityVersion
 from schematic_core.errors import EngineError
 from tests.datastream.frames import (
     CountingHolder,
@@ -403,3 +404,27 @@ def test_versions_of_one_entity_keep_equal_texts_once() -> None:
     assert after is not before
     assert after.id is before.id
     assert after.pairs is before.pairs
+
+
+def test_an_engine_that_is_busy_says_nothing_about_a_document() -> None:
+    """The message is not applied, and the entity that is held stays."""
+
+    class Busy(CountingHolder):
+        is_busy = False
+
+        def hold(self, kind: Literal["flag", "company", "user"], text: bytes) -> object:
+            if self.is_busy:
+                raise EngineError("the engine is busy in this very thread", code="busy")
+            return super().hold(kind, text)
+
+    holder = Busy()
+    replica = make(holder)
+    change = replica.prepare(message("Company", "full", company("comp_1", {"id": "acme"})), 0.0)
+    assert change is not None
+    replica.apply(change)
+
+    holder.is_busy = True
+    with pytest.raises(EngineError, match="busy"):
+        replica.prepare(message("Company", "full", company("comp_1", {"id": "new"})), 0.0)
+
+    assert isinstance(replica.find("company", (("id", "acme"),)), EntityVersion)

@@ -648,3 +648,16 @@ def test_a_log_keeps_nothing_of_a_topic_that_nobody_began() -> None:
     log.add("company", "frame")
 
     assert log.since("company", log.next_id(1001)) is None
+
+
+def test_a_log_that_is_full_forgets_the_oldest_frame() -> None:
+    """Who knows the one forgotten is still told of all that followed; who stopped before that is not."""
+    log = ReplayLog(1000, 1)
+    log.begin("company")
+    known = log.next_id(1001)
+    log.add("company", "forgotten")
+    log.next_id(1002)
+    log.add("company", "kept")
+
+    assert log.since("company", known) == ["kept"]
+    assert log.since("company", "1000-0") is None
