@@ -262,3 +262,8 @@ def test_a_member_without_its_colon_is_garbled() -> None:
 def test_elements_are_values() -> None:
     """Equal ones have the same hash."""
     assert len({Element(1, b"1"), Element(1, b"1"), Element(2, b"2")}) == 2
+
+
+def test_a_name_may_be_written_with_escapes() -> None:
+    """It is the same name."""
+    assert decode('{"entity\\u005ftype": "rulesengine.User"}').entity_type == "rulesengine.User"
