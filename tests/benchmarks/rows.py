@@ -9,6 +9,7 @@ from tests.benchmarks.measuring import Bench, Measured, Row, in_turns, ours_alon
 from tests.benchmarks.service import Service
 from tests.benchmarks.sides import OURS, VENDOR, Side
 from tests.benchmarks.stream_rows import STREAM_ROWS
+from tests.benchmarks.webhook_timing import MISMATCH_ROWS
 
 __all__ = ["ROWS"]
 
@@ -76,5 +77,6 @@ ROWS = (
     Row("engine-fresh", "same, realistic, company changed", "us", None, None, ours_alone("engine_fresh", _BY_PLAN)),
     Row("verify-1kb", "webhook verify, 1 KB", "us", 1.25, 1.4, subject("verify_1_kb", _told_apart)),
     Row("verify-100kb", "webhook verify, 100 KB", "us", 1.03, 1.08, subject("verify_100_kb", _told_apart)),
+    *MISMATCH_ROWS,
 )
 """Every row, in the order of the table."""
