@@ -17,7 +17,7 @@ from schematic_core.client import AsyncSchematic, Schematic
 from schematic_core.config import AsyncSchematicConfig, ClientOptions, webhook_secrets
 from schematic_core.errors import ConfigurationError, FeatureDenied
 from schematic_core.values import Keys
-from schematic_core.webhooks import DeliveryStore, Handler, Handlers, Inbox, WebhookEvent
+from schematic_core.webhooks import DeliveryStore, Handler, Inbox, Router, WebhookEvent
 
 __all__ = ["Client", "InnerLifespan", "Lifespan", "OnDenied", "Runtime"]
 
@@ -50,7 +50,7 @@ class Runtime:
         webhook_store: DeliveryStore | None,
         on_denied: OnDenied | None,
     ) -> None:
-        self.handlers = Handlers()
+        self.handlers = Router()
         self.on_denied = on_denied
         self.webhook_path = webhook_path
         self._webhook_secret = webhook_secret

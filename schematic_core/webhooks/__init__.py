@@ -5,7 +5,7 @@ from __future__ import annotations
 from schematic_core.errors import WebhookSignatureError
 from schematic_core.webhooks.body import MAX_BODY_BYTES, Acknowledgement, read_body, read_chunks, too_large
 from schematic_core.webhooks.event import Purge, WebhookEvent, affected, parse, verify
-from schematic_core.webhooks.inbox import Handlers, Inbox, Purger
+from schematic_core.webhooks.inbox import Inbox, Purger
 from schematic_core.webhooks.receipt import Headers, verify_webhook_signature
 from schematic_core.webhooks.router import Handler, Router
 from schematic_core.webhooks.signing import (
@@ -27,7 +27,6 @@ __all__ = [
     "Acknowledgement",
     "DeliveryStore",
     "Handler",
-    "Handlers",
     "Headers",
     "Inbox",
     "MemoryDeliveryStore",

@@ -19,10 +19,7 @@ from schematic_core.webhooks.running import BLOCKING, OnLoop, Runner, World
 from schematic_core.webhooks.signing import DEFAULT_TOLERANCE, Body, Instant, Secrets, raw_body
 from schematic_core.webhooks.store import LEASE, DeliveryStore, MemoryDeliveryStore
 
-__all__ = ["Handlers", "Inbox", "Purger"]
-
-Handlers = Router
-"""The router under the name that the FastAPI adapter knows."""
+__all__ = ["Inbox", "Purger"]
 
 _log = logging.getLogger("schematic.webhooks")
 _OK = 200
