@@ -130,7 +130,7 @@ class Local:
             life = self._life
             if life is None or life.ended_at is not None or memos is not self.memos:
                 return None
-            found = self._gather(former.subject, now, life, is_live=True)
+            found = self._gather_or_pass(former.subject, now, life, is_live=True)
         if not isinstance(found, Found):
             return None
         answer = self._evaluate(None, found)

@@ -805,8 +805,49 @@ def test_usage_waits_while_the_engine_is_busy_in_this_very_thread(engine: Engine
     world.local.on_tracked(ACME, "export", 1)
 
     holder.is_busy = True
+    assert world.local.check_again("exports", ACME, None) is None
     assert world.ask() == ASK_SERVICE
     assert world.known() is None
     holder.is_busy = False
 
     assert world.answer().value is False
+
+
+# -- what was asked before, and has changed
+
+
+def test_an_answer_given_anew_is_remembered_and_recorded_as_the_former_one(live: World) -> None:
+    """Without the way that every new question goes; the new answer is remembered and recorded as the former one."""
+    assert live.answer().value is True
+    live.company()
+
+    assert live.recalled() is None
+    again = live.local.check_again("exports", ACME, None)
+
+    assert again is not None
+    assert again.value is False
+    assert live.recalled() is again
+    assert [record[3] for record in live.records.inbox] == [again, again]
+
+
+def test_nothing_is_answered_anew_that_was_not_asked_or_that_nobody_stands_by(live: World) -> None:
+    """The flow knows what to do then."""
+    assert live.local.check_again("exports", ACME, None) is None
+    assert live.local.check_again("exports", 7, None) is None  # type: ignore[arg-type]  # no mapping at all
+
+    live.answer()
+    live.lose()
+
+    assert live.local.check_again("exports", ACME, None) is None
+
+
+def test_an_answer_given_anew_is_remembered_no_longer_than_the_former(live: World) -> None:
+    """So that the flow has its turn, which notices e.g. a fork that no hook told of."""
+    live.answer()
+    live.now += LONGEST_MEMO - 1.0
+    live.company()
+    assert live.local.check_again("exports", ACME, None) is not None
+
+    live.now += 2.0
+
+    assert live.local.check_again("exports", ACME, None) is None
