@@ -511,9 +511,8 @@ def test_a_dropped_client_that_never_connected_is_collected(upstream: Upstream) 
     watched = weakref.ref(stream_of(client))
 
     del client
-    gc.collect()
 
-    assert watched() is None
+    assert until(lambda: gc.collect() >= 0 and watched() is None)  # a thread that starts may hold it for a moment
     assert until(lambda: stream_threads() == [])
 
 
