@@ -22,6 +22,7 @@ from schematic_core.rules.engine import Handle
 from schematic_core.rules.failure import Trapped
 from schematic_core.rules.quick import quick
 from schematic_core.rules.results import MAX_TOLD
+from schematic_core.rules.texts import MAX_ASKED, MAX_PREPARED
 from schematic_core.values import CheckResult, Entitlement, Standing
 from schematic_core.wire import parse_instant
 from tests.benchmarks.fixtures import encoded
@@ -232,15 +233,14 @@ def test_what_was_told_of_a_dropped_document_is_never_told_of_the_next_in_its_pl
     assert len(instance.results._told) <= MAX_TOLD
 
 
-def test_memory_of_verdicts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_verdicts_is_bounded() -> None:
     """And answers stay right when it starts anew."""
-    monkeypatch.setattr("schematic_core.rules.results.MAX_TOLD", 3)
     engine = Engine()
-    flags = [engine.put_flag(encoded(flag(id=f"flag_{number}"))) for number in range(10)]
+    flags = [engine.put_flag(encoded(flag(id=f"flag_{number}"))) for number in range(MAX_TOLD + 50)]
 
     for _ in range(2):
-        assert [ask(engine, asked)[0].flag_id for asked in flags] == [f"flag_{number}" for number in range(10)]
-        assert len(engine._place().instance.results._told) <= 3  # type: ignore[union-attr] # it runs
+        assert [ask(engine, asked)[0].flag_id for asked in flags] == [f"flag_{n}" for n in range(MAX_TOLD + 50)]
+        assert len(engine._place().instance.results._told) <= MAX_TOLD  # type: ignore[union-attr] # it runs
 
 
 def test_what_the_next_version_of_a_company_will_tell_is_ready_before_it_is_asked() -> None:
@@ -273,27 +273,26 @@ def test_what_the_next_version_of_a_company_will_tell_is_ready_before_it_is_aske
     assert usage(first) == 2
 
 
-def test_memory_of_what_was_asked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_what_was_asked_is_bounded() -> None:
     """In companies and in entitlements of one."""
-    monkeypatch.setattr("schematic_core.rules.texts.MAX_ASKED", 2)
-    monkeypatch.setattr("schematic_core.rules.texts.MAX_PREPARED", 3)
     engine = Engine()
-    keys = [f"key_{number}" for number in range(6)]
+    keys = [f"key_{number}" for number in range(MAX_PREPARED + 4)]
     flags = [engine.put_flag(encoded(flag(key=key))) for key in keys]
     rows = [{"feature_id": "f", "feature_key": key, "value_type": "boolean"} for key in keys]
+    for number in range(MAX_ASKED + 5):
+        ask(engine, flags[0], put_company(engine, id=f"co_{number}", entitlements=rows[:1]))
 
-    for number in range(5):
-        owner = put_company(engine, id=f"co_{number}", entitlements=rows)
-        for key, asked in zip(keys, flags, strict=True):
-            entitlement = ask(engine, asked, owner)[0].entitlement
-            assert entitlement is not None
-            assert entitlement.feature_key == key
+    owner = put_company(engine, id="last", entitlements=rows)
+    for key, asked in zip(keys, flags, strict=True):
+        entitlement = ask(engine, asked, owner)[0].entitlement
+        assert entitlement is not None
+        assert entitlement.feature_key == key
 
     instance = engine._place().instance
     assert instance is not None
     noted = instance.texts._asked
-    assert len(noted) <= 2
-    assert {len(slots) for slots in noted.values()} == {3}
+    assert len(noted) <= MAX_ASKED
+    assert max(len(slots) for slots in noted.values()) == MAX_PREPARED
 
 
 def test_one_rule_tells_each_company_its_own_numbers() -> None:
