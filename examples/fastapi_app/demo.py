@@ -98,6 +98,8 @@ class Story:
         self.until("GET", "/usage", 200, {"used": 4, "limit": 100})
         self.say("The service tells the application in a signed webhook too")
         self.until("GET", "/heard", 200, [f"company.plan_changed of {company.id}"])
+        # A webhook lets the next check ask the stream again: until then nothing is held that could answer in an outage.
+        self.until("GET", "/usage", 200, {"used": 4, "source": "stream", "is_stale": False})
 
     def outage(self) -> None:
         """Cut the stream: answers go on from what is held, and say how old they are."""
